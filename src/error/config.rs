@@ -1,0 +1,62 @@
+use std::path::PathBuf;
+
+/// A configuration file that this crate cannot follow.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConfigError {
+    /// The file is no JSON, or a field has the wrong type.
+    #[error("{} is not valid: {reason}", path.display())]
+    Malformed {
+        /// The configuration file.
+        path: PathBuf,
+        /// Where and how the parser stopped.
+        reason: String,
+    },
+    /// A field has a value outside of what a model can have.
+    #[error("config field `{field}` is {found}, expected {expected}")]
+    OutOfRange {
+        /// Dotted name of the field.
+        field: String,
+        /// The value in the file.
+        found: String,
+        /// What would be accepted.
+        expected: String,
+    },
+    /// A field names something that this crate does not implement.
+    #[error("config field `{field}` is `{found}`; supported: {}", supported.join(", "))]
+    Unsupported {
+        /// Dotted name of the field.
+        field: String,
+        /// The value in the file.
+        found: String,
+        /// Every value that would work.
+        supported: Vec<String>,
+    },
+    /// A field without which the model cannot be built is absent.
+    #[error("config field `{field}` is missing")]
+    Missing {
+        /// Dotted name of the field.
+        field: String,
+    },
+    /// The folder holds no model of a family this crate knows.
+    #[error("{} holds no model that can be run: found {}; {missing}; supported: {}",
+        path.display(), list(found), supported.join(", "))]
+    UnknownModel {
+        /// The folder that was opened.
+        path: PathBuf,
+        /// What the folder holds that looks like a model.
+        found: Vec<String>,
+        /// What was looked for and is not there.
+        missing: String,
+        /// Every architecture that would work.
+        supported: Vec<String>,
+    },
+}
+
+fn list(found: &[String]) -> String {
+    if found.is_empty() {
+        "nothing of a model".to_string()
+    } else {
+        found.join(", ")
+    }
+}

@@ -1,0 +1,68 @@
+/// A request that contradicts itself or the model it is sent to.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RequestError {
+    /// A number is outside its range.
+    #[error("`{parameter}` is {found}, expected {expected}")]
+    Parameter {
+        /// The parameter's name, as in the builder.
+        parameter: &'static str,
+        /// The value given.
+        found: String,
+        /// What would be accepted.
+        expected: &'static str,
+    },
+    /// The request holds no text and no picture.
+    #[error("the request is empty: it needs at least one user message with text or a picture")]
+    Empty,
+    /// Messages come in an order that no template can render.
+    #[error("message {index} has role {found}, expected {expected}")]
+    RoleOrder {
+        /// Position of the message, from 0.
+        index: usize,
+        /// Its role.
+        found: &'static str,
+        /// The roles that may stand there.
+        expected: &'static str,
+    },
+    /// A picture was given to a model without a visual encoder.
+    #[error("the request holds {images} picture(s), but `{model}` reads text only")]
+    TextOnlyModel {
+        /// Pictures in the request.
+        images: usize,
+        /// The model's family.
+        model: String,
+    },
+    /// A text-only question was sent where the template demands a picture, or the reverse.
+    #[error("the prompt has room for {slots} picture(s), the request holds {images}")]
+    ImageCount {
+        /// Picture places in the rendered prompt.
+        slots: usize,
+        /// Pictures in the request.
+        images: usize,
+    },
+    /// An encoded picture does not fit this pipeline.
+    #[error("the encoded picture has rows of {found} values, this model needs {expected}")]
+    ForeignImage {
+        /// Width of the rows.
+        found: usize,
+        /// Width of the model's embeddings.
+        expected: usize,
+    },
+    /// The text is longer than the limit.
+    #[error("the prompt text has {found_bytes} bytes, the limit is {limit_bytes}")]
+    TooLong {
+        /// Bytes of text in the request.
+        found_bytes: usize,
+        /// The limit.
+        limit_bytes: usize,
+    },
+    /// What is asked for exists in the design, but not in this version.
+    #[error("{feature} is not available in this version: {remedy}")]
+    NotAvailable {
+        /// What was asked for.
+        feature: &'static str,
+        /// What to do instead.
+        remedy: &'static str,
+    },
+}

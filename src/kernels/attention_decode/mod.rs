@@ -1,0 +1,32 @@
+//! Scaled dot-product attention of one query a row over its KV cache.
+
+pub(super) mod reference;
+
+use burn::tensor::Tensor;
+
+use super::attention_prefill::{AttentionInputs, KvRow, check};
+use super::shape::assert_shape;
+use super::{VlmBackend, tensor};
+
+pub(super) const NAME: &str = "attention_decode";
+
+/// [`attention_prefill()`](super::attention_prefill()) for `seq_q = 1`: the step of generation,
+/// bound by reading the cache once.
+///
+/// # Shapes
+/// - `inputs.query`: `[batch, num_heads, 1, head_dim]`; `inputs.key`, `inputs.value`: the slab,
+///   `[num_slots, num_kv_heads, capacity, head_dim]`
+/// - output: `[batch, 1, num_heads, head_dim]`
+///
+/// # Panics
+/// If the shapes do not fit or a row lies outside the slab.
+pub fn attention_decode<B: VlmBackend>(
+    inputs: AttentionInputs<Tensor<B, 4>>,
+    rows: &[KvRow],
+) -> Tensor<B, 4> {
+    check(&inputs, rows);
+    let query = &inputs.query;
+    let [batch, num_heads, _, head_dim] = query.dims();
+    assert_shape!(query, [batch, num_heads, 1, head_dim]);
+    tensor(B::vlm_attention_decode(inputs.into_primitives(), rows))
+}

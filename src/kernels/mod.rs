@@ -1,0 +1,197 @@
+//! The seam to the hardware: [`VlmBackend`], one method an operation, numbers in, numbers out.
+//!
+//! Every method has a default body written in Burn operations. That body *defines* the result; it
+//! runs on any backend that has no kernel for the operation, it is what the tests measure kernels
+//! against, and through `Autodiff` it gives training its gradient. [`Flex`](burn_flex::Flex) and
+//! `CubeBackend` override the methods they have kernels for.
+//!
+//! Each operation is a folder:
+//!
+//! | file | holds |
+//! |---|---|
+//! | `mod.rs` | the contract: names, shapes, argument structs, the tensor-level function |
+//! | `reference.rs` | the definition in Burn operations: the default body |
+//! | `flex.rs` | the CPU kernel |
+//! | `cube.rs` | the CubeCL kernel and its launcher, one source for CUDA and WGPU |
+//! | `cases.rs` | named problems, for the tests and the benches alike |
+//!
+//! and one line in [`Catalogue::ENTRIES`]. Shapes are checked in the tensor-level functions;
+//! launchers launch or say [`LaunchRefused`], and the one `match` on it falls back. What ran is
+//! told by [`KernelTrace`].
+
+pub mod argmax;
+pub mod attention_decode;
+pub mod attention_prefill;
+pub mod embed_and_splice;
+pub mod layer_norm;
+pub mod linear;
+pub mod rms_norm;
+pub mod rope_append;
+pub mod sample;
+pub mod swiglu;
+
+#[cfg(feature = "cube")]
+mod cube;
+#[cfg(feature = "flex")]
+mod flex;
+mod shape;
+mod stream;
+mod trace;
+
+use burn::tensor::backend::Backend;
+use burn::tensor::ops::{FloatTensor, IntTensor};
+use burn::tensor::{DType, Tensor, TensorPrimitive};
+
+pub use attention_decode::attention_decode;
+pub use attention_prefill::{AttentionInputs, AttentionMask, KvRow, attention_prefill};
+pub use argmax::argmax;
+pub use embed_and_splice::{SplicedRows, embed_and_splice};
+pub use layer_norm::layer_norm;
+pub use linear::{Activation, LinearEpilogue, linear};
+pub use rms_norm::{add_rms_norm, rms_norm};
+pub use rope_append::{RopeAppendInputs, RopeAppended, rope_append};
+pub use sample::{SampleRow, sample};
+pub use stream::WorkStream;
+pub use swiglu::swiglu;
+pub use trace::{Implementation, KernelReport, KernelTrace};
+
+/// The operations this crate tunes by hand.
+///
+/// Every default body is the reference: it defines the result, runs where no kernel exists, and
+/// gives training its gradient. Implement it for a backend of your own with an empty `impl` block.
+/// Call the operations through the tensor-level functions of [this module](self), which check
+/// shapes; the methods themselves take primitives and trust them.
+///
+/// The prefix keeps the names apart from those that Burn's own operation traits already have.
+pub trait VlmBackend: Backend {
+    /// See [`linear()`].
+    fn vlm_linear(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        epilogue: LinearEpilogue<FloatTensor<Self>>,
+    ) -> FloatTensor<Self> {
+        trace::ran(linear::NAME, Implementation::Reference);
+        linear::reference::run::<Self>(x, weight, epilogue)
+    }
+
+    /// See [`rms_norm()`].
+    fn vlm_rms_norm(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        epsilon: f64,
+    ) -> FloatTensor<Self> {
+        trace::ran(rms_norm::NAME, Implementation::Reference);
+        rms_norm::reference::run::<Self>(x, weight, epsilon)
+    }
+
+    /// See [`add_rms_norm()`].
+    fn vlm_add_rms_norm(
+        x: FloatTensor<Self>,
+        residual: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        epsilon: f64,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>) {
+        trace::ran(rms_norm::ADD_NAME, Implementation::Reference);
+        rms_norm::reference::run_add::<Self>(x, residual, weight, epsilon)
+    }
+
+    /// See [`layer_norm()`].
+    fn vlm_layer_norm(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+        epsilon: f64,
+    ) -> FloatTensor<Self> {
+        trace::ran(layer_norm::NAME, Implementation::Reference);
+        layer_norm::reference::run::<Self>(x, weight, bias, epsilon)
+    }
+
+    /// See [`swiglu()`].
+    fn vlm_swiglu(gate: FloatTensor<Self>, up: FloatTensor<Self>) -> FloatTensor<Self> {
+        trace::ran(swiglu::NAME, Implementation::Reference);
+        swiglu::reference::run::<Self>(gate, up)
+    }
+
+    /// See [`rope_append()`]. The caches come by value and go out: in place, or a panic.
+    fn vlm_rope_append(
+        inputs: RopeAppendInputs<FloatTensor<Self>>,
+        rows: &[KvRow],
+    ) -> RopeAppended<FloatTensor<Self>> {
+        trace::ran(rope_append::NAME, Implementation::Reference);
+        rope_append::reference::run::<Self>(inputs, rows)
+    }
+
+    /// See [`attention_prefill()`].
+    fn vlm_attention_prefill(
+        inputs: AttentionInputs<FloatTensor<Self>>,
+        rows: &[KvRow],
+        mask: AttentionMask,
+    ) -> FloatTensor<Self> {
+        trace::ran(attention_prefill::NAME, Implementation::Reference);
+        attention_prefill::reference::run::<Self>(inputs, rows, mask)
+    }
+
+    /// See [`attention_decode()`].
+    fn vlm_attention_decode(
+        inputs: AttentionInputs<FloatTensor<Self>>,
+        rows: &[KvRow],
+    ) -> FloatTensor<Self> {
+        trace::ran(attention_decode::NAME, Implementation::Reference);
+        attention_decode::reference::run::<Self>(inputs, rows)
+    }
+
+    /// See [`embed_and_splice()`].
+    fn vlm_embed_and_splice(
+        table: FloatTensor<Self>,
+        token_ids: &[u32],
+        images: Vec<SplicedRows<FloatTensor<Self>>>,
+        dtype: DType,
+    ) -> FloatTensor<Self> {
+        trace::ran(embed_and_splice::NAME, Implementation::Reference);
+        embed_and_splice::reference::run::<Self>(table, token_ids, images, dtype)
+    }
+
+    /// See [`argmax()`].
+    fn vlm_argmax(logits: FloatTensor<Self>) -> IntTensor<Self> {
+        trace::ran(argmax::NAME, Implementation::Reference);
+        argmax::reference::run::<Self>(logits)
+    }
+
+    /// See [`sample()`].
+    fn vlm_sample(logits: FloatTensor<Self>, rows: &[SampleRow]) -> IntTensor<Self> {
+        trace::ran(sample::NAME, Implementation::Reference);
+        sample::reference::run::<Self>(logits, rows)
+    }
+}
+
+#[cfg(feature = "train")]
+impl<B, C> VlmBackend for burn_autodiff::Autodiff<B, C>
+where
+    B: Backend,
+    C: burn_autodiff::checkpoint::strategy::CheckpointStrategy,
+{
+}
+
+#[cfg(feature = "fusion")]
+impl<B: burn_fusion::FusionBackend> VlmBackend for burn_fusion::Fusion<B> {}
+
+/// Why a launcher did not launch: this device or this shape has no fast path.
+///
+/// The reference can always answer, so a refusal falls back to it. Any other failure is a bug of
+/// ours and must surface, or a broken kernel would merely look slow.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{reason}")]
+pub struct LaunchRefused {
+    /// What the device or the shape lacks.
+    pub reason: String,
+}
+
+/// The primitive of a float tensor.
+pub(crate) fn primitive<B: Backend, const D: usize>(tensor: Tensor<B, D>) -> FloatTensor<B> {
+    tensor.into_primitive().tensor()
+}
+
+/// The tensor around a float primitive; its rank must be `D`.
+pub(crate) fn tensor<B: Backend, const D: usize>(primitive: FloatTensor<B>) -> Tensor<B, D> {
+    Tensor::from_primitive(TensorPrimitive::Float(primitive))
+}
