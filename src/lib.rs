@@ -2,4 +2,5 @@
 pub mod backend;
 mod error;
 pub mod kernels;
+pub mod nn;
 pub use error::*;

@@ -1,0 +1,80 @@
+//! A linear layer whose weight lies as checkpoints store it.
+
+use burn::module::{Module, Param};
+use burn::nn::Initializer;
+use burn::tensor::{Tensor, backend::Backend};
+
+use crate::kernels::{self, Activation, VlmBackend};
+
+/// `x weight^T + bias`.
+#[derive(Module, Debug)]
+pub struct Linear<B: Backend> {
+    /// `[out_features, in_features]`: a row is what one output reads.
+    pub weight: Param<Tensor<B, 2>>,
+    /// `[out_features]`
+    pub bias: Option<Param<Tensor<B, 1>>>,
+}
+
+impl<B: Backend> Linear<B> {
+    /// A layer without bias; the weight is random, made when first used.
+    pub fn new(in_features: usize, out_features: usize, device: &B::Device) -> Self {
+        Self {
+            weight: initializer(in_features).init([out_features, in_features], device),
+            bias: None,
+        }
+    }
+
+    /// The same with a bias.
+    pub fn with_bias(in_features: usize, out_features: usize, device: &B::Device) -> Self {
+        let bias = initializer(in_features).init([out_features], device);
+        Self {
+            bias: Some(bias),
+            ..Self::new(in_features, out_features, device)
+        }
+    }
+
+    /// The number of outputs.
+    pub fn out_features(&self) -> usize {
+        self.weight.lazy_shape()[0]
+    }
+}
+
+impl<B: VlmBackend> Linear<B> {
+    /// Applies the layer to every row.
+    ///
+    /// # Shapes
+    /// - `x`: `[rows, in_features]`
+    /// - output: `[rows, out_features]`
+    ///
+    /// # Panics
+    /// If the last axis of `x` is not `in_features`.
+    pub fn forward(&self, x: Tensor<B, 2>) -> Tensor<B, 2> {
+        self.forward_with(x, Activation::Identity, None)
+    }
+
+    /// Applies the layer, then `activation`, then adds `residual`: in one kernel.
+    ///
+    /// # Shapes
+    /// - `x`: `[rows, in_features]`; `residual` and output: `[rows, out_features]`
+    ///
+    /// # Panics
+    /// If the shapes do not fit.
+    pub fn forward_with(
+        &self,
+        x: Tensor<B, 2>,
+        activation: Activation,
+        residual: Option<Tensor<B, 2>>,
+    ) -> Tensor<B, 2> {
+        let bias = self.bias.as_ref().map(Param::val);
+        kernels::linear(x, self.weight.val(), bias, activation, residual)
+    }
+}
+
+/// What torch's `nn.Linear` starts with: uniform within `1 / sqrt(in_features)`.
+fn initializer(in_features: usize) -> Initializer {
+    let bound = 1.0 / (in_features as f64).sqrt();
+    Initializer::Uniform {
+        min: -bound,
+        max: bound,
+    }
+}

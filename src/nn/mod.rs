@@ -1,0 +1,34 @@
+//! The parts of a vision-language model as Burn modules: numbers in, numbers out, no files and no
+//! strings.
+//!
+//! [`VisualEncoder`] turns pixels into patch features, [`Projector`] turns those into rows of the
+//! decoder's width, and [`LlamaDecoder`] turns rows into logits, with a [`KvCache`] between its
+//! calls. Each has a configuration with Hugging Face's field names and an `init(&device)`. Fields
+//! of the modules are named as checkpoints name their tensors.
+
+mod attention;
+mod cache;
+mod decoder;
+mod embedding;
+mod feed_forward;
+mod linear;
+mod norm;
+mod projector;
+mod rope;
+mod vision;
+
+pub use crate::kernels::Activation;
+pub use attention::{CausalSelfAttention, SelfAttention};
+pub use cache::{CacheFull, KvCache};
+pub use decoder::{LlamaConfig, LlamaDecoder, LlamaLayer, LogitsFor};
+pub use embedding::Embedding;
+pub use feed_forward::{GatedMlp, Mlp};
+pub use linear::Linear;
+pub use norm::{LayerNorm, RmsNorm};
+pub use projector::{
+    LinearProjector, LinearProjectorConfig, MlpProjector, MlpProjectorConfig, Projector,
+};
+pub use rope::{RopeConfig, RopeScaling, RopeTable};
+pub use vision::{
+    ClipVisionConfig, ClipVisionTransformer, FeatureSelect, PatchEmbedding, VisualEncoder,
+};

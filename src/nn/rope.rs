@@ -1,0 +1,195 @@
+//! Rotary position embedding: from a configuration to the tables the kernels read.
+
+use std::f64::consts::PI;
+
+use burn::tensor::{DType, Tensor, TensorData, backend::Backend};
+
+/// How positions become rotations (HF `rope_theta`, `rope_scaling` or `rope_parameters`).
+#[derive(Debug, Clone, PartialEq)]
+pub struct RopeConfig {
+    /// Base of the frequencies.
+    pub rope_theta: f64,
+    /// How they are stretched to a longer context.
+    pub scaling: RopeScaling,
+}
+
+/// Ways to stretch a context, as `transformers` computes them.
+#[derive(Debug, Clone, Copy, PartialEq)]
+#[non_exhaustive]
+pub enum RopeScaling {
+    /// As trained.
+    Default,
+    /// Positions divided by `factor` (Chen et al. 2023).
+    Linear {
+        /// How many times longer the context becomes.
+        factor: f64,
+    },
+    /// The base grows with the sequence once it is longer than the trained context ("dynamic
+    /// NTK"): every rotation depends on the length of the whole sequence.
+    Dynamic {
+        /// How fast the base grows.
+        factor: f64,
+        /// The trained context.
+        original_max_position_embeddings: usize,
+    },
+    /// Low frequencies divided by `factor`, high ones kept, those between blended (Llama 3.1).
+    Llama3 {
+        /// How many times longer the context becomes.
+        factor: f64,
+        /// Wavelengths above `original / low_freq_factor` are low.
+        low_freq_factor: f64,
+        /// Wavelengths below `original / high_freq_factor` are high.
+        high_freq_factor: f64,
+        /// The trained context.
+        original_max_position_embeddings: usize,
+    },
+}
+
+impl RopeConfig {
+    /// The frequency of each rotated pair, for a sequence of `seq_len` tokens:
+    /// `rotary_dim / 2` values.
+    pub fn inverse_frequencies(&self, rotary_dim: usize, seq_len: usize) -> Vec<f32> {
+        let base = self.base(rotary_dim, seq_len);
+        let pairs = 0..rotary_dim / 2;
+        let plain = pairs.map(|i| base.powf(-((2 * i) as f64) / rotary_dim as f64));
+        plain
+            .map(|frequency| self.stretched(frequency) as f32)
+            .collect()
+    }
+
+    /// The length that decides the rotations of a sequence of `seq_len` tokens. As long as it stays
+    /// the same, cached keys stay valid.
+    pub fn deciding_len(&self, seq_len: usize) -> usize {
+        match self.scaling {
+            RopeScaling::Dynamic {
+                original_max_position_embeddings,
+                ..
+            } => seq_len.max(original_max_position_embeddings),
+            RopeScaling::Default | RopeScaling::Linear { .. } | RopeScaling::Llama3 { .. } => 0,
+        }
+    }
+
+    fn base(&self, rotary_dim: usize, seq_len: usize) -> f64 {
+        let RopeScaling::Dynamic {
+            factor,
+            original_max_position_embeddings,
+        } = self.scaling
+        else {
+            return self.rope_theta;
+        };
+        let stretch = self.deciding_len(seq_len) as f64 / original_max_position_embeddings as f64;
+        let exponent = rotary_dim as f64 / (rotary_dim as f64 - 2.0);
+        self.rope_theta * (factor * stretch - (factor - 1.0)).powf(exponent)
+    }
+
+    fn stretched(&self, frequency: f64) -> f64 {
+        match self.scaling {
+            RopeScaling::Default | RopeScaling::Dynamic { .. } => frequency,
+            RopeScaling::Linear { factor } => frequency / factor,
+            RopeScaling::Llama3 {
+                factor,
+                low_freq_factor,
+                high_freq_factor,
+                original_max_position_embeddings,
+            } => {
+                // Full turns within the trained context.
+                let turns = original_max_position_embeddings as f64 * frequency / (2.0 * PI);
+                let keep = (turns - low_freq_factor) / (high_freq_factor - low_freq_factor);
+                let keep = keep.clamp(0.0, 1.0);
+                keep * frequency + (1.0 - keep) * frequency / factor
+            }
+        }
+    }
+}
+
+/// Cosine and sine of each position and rotated pair.
+#[derive(Debug, Clone)]
+pub struct RopeTable<B: Backend> {
+    pub(super) cos: Tensor<B, 2>,
+    pub(super) sin: Tensor<B, 2>,
+    pub(super) deciding_len: usize,
+}
+
+impl<B: Backend> RopeTable<B> {
+    /// The table of `num_positions` positions in a sequence of `seq_len` tokens.
+    ///
+    /// # Shapes
+    /// - the table: `[num_positions, rotary_dim / 2]`, f32
+    pub fn new(
+        config: &RopeConfig,
+        rotary_dim: usize,
+        num_positions: usize,
+        seq_len: usize,
+        device: &B::Device,
+    ) -> Self {
+        let frequencies = config.inverse_frequencies(rotary_dim, seq_len);
+        // The angle is rounded to f32 as the reference implementation does; its cosine is exact.
+        let angles: Vec<f32> = (0..num_positions)
+            .flat_map(|position| frequencies.iter().map(move |f| position as f32 * f))
+            .collect();
+        let table = |function: fn(f64) -> f64| {
+            let values: Vec<f32> = angles
+                .iter()
+                .map(|a| function(f64::from(*a)) as f32)
+                .collect();
+            let data = TensorData::new(values, [num_positions, rotary_dim / 2]);
+            Tensor::from_data(data, (device, DType::F32))
+        };
+        Self {
+            cos: table(f64::cos),
+            sin: table(f64::sin),
+            deciding_len: config.deciding_len(seq_len),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config(scaling: RopeScaling) -> RopeConfig {
+        RopeConfig {
+            rope_theta: 10_000.0,
+            scaling,
+        }
+    }
+
+    #[test]
+    fn linear_scaling_divides_every_frequency() {
+        let plain = config(RopeScaling::Default).inverse_frequencies(8, 1);
+        let scaled = config(RopeScaling::Linear { factor: 4.0 }).inverse_frequencies(8, 1);
+        assert_eq!(plain[0], 1.0);
+        for (plain, scaled) in plain.iter().zip(scaled) {
+            assert!((plain / 4.0 - scaled).abs() < 1e-9);
+        }
+    }
+
+    #[test]
+    fn dynamic_scaling_leaves_short_sequences_alone() {
+        let scaling = RopeScaling::Dynamic {
+            factor: 2.0,
+            original_max_position_embeddings: 64,
+        };
+        let (plain, dynamic) = (config(RopeScaling::Default), config(scaling));
+        assert_eq!(
+            plain.inverse_frequencies(16, 64),
+            dynamic.inverse_frequencies(16, 64)
+        );
+        assert_eq!(dynamic.deciding_len(10), dynamic.deciding_len(64));
+        assert!(dynamic.inverse_frequencies(16, 65)[7] < plain.inverse_frequencies(16, 65)[7]);
+    }
+
+    #[test]
+    fn llama3_scaling_keeps_high_frequencies_and_divides_low_ones() {
+        let scaling = RopeScaling::Llama3 {
+            factor: 8.0,
+            low_freq_factor: 1.0,
+            high_freq_factor: 4.0,
+            original_max_position_embeddings: 64,
+        };
+        let plain = config(RopeScaling::Default).inverse_frequencies(20, 1);
+        let scaled = config(scaling).inverse_frequencies(20, 1);
+        assert_eq!(plain[0], scaled[0]);
+        assert!((plain[9] / 8.0 - scaled[9]).abs() < 1e-9);
+    }
+}

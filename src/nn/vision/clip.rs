@@ -1,0 +1,190 @@
+//! The vision half of CLIP (Radford et al. 2021), as LLaVA reads it: an inner layer's features.
+
+use burn::module::{Module, Param};
+use burn::nn::Initializer;
+use burn::tensor::{Tensor, backend::Backend};
+
+use super::patch_embedding::PatchEmbedding;
+use crate::kernels::{Activation, VlmBackend};
+use crate::nn::attention::SelfAttention;
+use crate::nn::feed_forward::Mlp;
+use crate::nn::norm::LayerNorm;
+
+/// Sizes of a [`ClipVisionTransformer`], under Hugging Face's names.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ClipVisionConfig {
+    /// Width of the residual stream.
+    pub hidden_size: usize,
+    /// Width of the feed-forward block.
+    pub intermediate_size: usize,
+    /// Layers that are run. Checkpoints hold more where features are taken from an inner one.
+    pub num_hidden_layers: usize,
+    /// Heads; divides `hidden_size`.
+    pub num_attention_heads: usize,
+    /// Height and width of a picture, in pixels.
+    pub image_size: usize,
+    /// Height and width of a patch, in pixels.
+    pub patch_size: usize,
+    /// Between the two linear layers of the feed-forward block.
+    pub hidden_act: Activation,
+    /// Added to the variance in the norms.
+    pub layer_norm_eps: f64,
+    /// Which features are given out (HF `vision_feature_select_strategy`).
+    pub select: FeatureSelect,
+}
+
+/// Which features of a picture are given out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FeatureSelect {
+    /// Those of the patches (HF `default`).
+    Patches,
+    /// The class token's in front of them (HF `full`).
+    ClassAndPatches,
+}
+
+impl ClipVisionConfig {
+    /// Patches of a picture.
+    pub fn num_patches(&self) -> usize {
+        (self.image_size / self.patch_size).pow(2)
+    }
+
+    /// Features given out for a picture.
+    pub fn num_features(&self) -> usize {
+        match self.select {
+            FeatureSelect::Patches => self.num_patches(),
+            FeatureSelect::ClassAndPatches => self.num_patches() + 1,
+        }
+    }
+
+    /// Builds the encoder with random weights on `device`, each made when first used.
+    pub fn init<B: Backend>(&self, device: &B::Device) -> ClipVisionTransformer<B> {
+        let layers = (0..self.num_hidden_layers).map(|_| ClipLayer::new(self, device));
+        let normal = Initializer::Normal {
+            mean: 0.0,
+            std: 0.02,
+        };
+        ClipVisionTransformer {
+            embeddings: ClipEmbeddings {
+                class_embedding: normal.init([self.hidden_size], device),
+                patch_embedding: PatchEmbedding::new(self.hidden_size, self.patch_size, device),
+                position_embedding: PositionEmbedding {
+                    weight: normal.init([self.num_patches() + 1, self.hidden_size], device),
+                },
+            },
+            pre_layrnorm: LayerNorm::new(self.hidden_size, self.layer_norm_eps, device),
+            encoder: ClipEncoder {
+                layers: layers.collect(),
+            },
+            image_size: self.image_size,
+            select: self.select,
+        }
+    }
+}
+
+/// CLIP's vision transformer, without the pooling behind it.
+#[derive(Module, Debug)]
+pub struct ClipVisionTransformer<B: Backend> {
+    embeddings: ClipEmbeddings<B>,
+    // The checkpoints' own spelling.
+    pre_layrnorm: LayerNorm<B>,
+    encoder: ClipEncoder<B>,
+    image_size: usize,
+    #[module(skip)]
+    select: FeatureSelect,
+}
+
+#[derive(Module, Debug)]
+struct ClipEmbeddings<B: Backend> {
+    /// `[hidden_size]`
+    class_embedding: Param<Tensor<B, 1>>,
+    patch_embedding: PatchEmbedding<B>,
+    position_embedding: PositionEmbedding<B>,
+}
+
+#[derive(Module, Debug)]
+struct PositionEmbedding<B: Backend> {
+    /// `[num_patches + 1, hidden_size]`
+    weight: Param<Tensor<B, 2>>,
+}
+
+#[derive(Module, Debug)]
+struct ClipEncoder<B: Backend> {
+    layers: Vec<ClipLayer<B>>,
+}
+
+#[derive(Module, Debug)]
+struct ClipLayer<B: Backend> {
+    self_attn: SelfAttention<B>,
+    layer_norm1: LayerNorm<B>,
+    mlp: Mlp<B>,
+    layer_norm2: LayerNorm<B>,
+}
+
+impl<B: Backend> ClipLayer<B> {
+    fn new(config: &ClipVisionConfig, device: &B::Device) -> Self {
+        let norm = || LayerNorm::new(config.hidden_size, config.layer_norm_eps, device);
+        Self {
+            self_attn: SelfAttention::new(config.hidden_size, config.num_attention_heads, device),
+            layer_norm1: norm(),
+            mlp: Mlp::new(
+                config.hidden_size,
+                config.intermediate_size,
+                config.hidden_act,
+                device,
+            ),
+            layer_norm2: norm(),
+        }
+    }
+}
+
+impl<B: VlmBackend> ClipVisionTransformer<B> {
+    /// Encodes pictures, each on its own.
+    ///
+    /// # Shapes
+    /// - `pixel_values`: `[num_tiles, 3, image_size, image_size]`
+    /// - output: `[num_tiles, num_features, hidden_size]`
+    ///
+    /// # Panics
+    /// If the pictures are not of the size the encoder was trained on.
+    pub fn forward(&self, pixel_values: Tensor<B, 4>) -> Tensor<B, 3> {
+        let [num_tiles, _, height, width] = pixel_values.dims();
+        assert_eq!(
+            [height, width],
+            [self.image_size; 2],
+            "size of the pictures"
+        );
+        let embedded = self.embeddings.forward(pixel_values);
+        let [_, seq_len, hidden_size] = embedded.dims();
+        let embedded = embedded.reshape([num_tiles * seq_len, hidden_size]);
+        let mut hidden = self.pre_layrnorm.forward(embedded);
+        for layer in &self.encoder.layers {
+            hidden = layer.forward(hidden, num_tiles);
+        }
+        let hidden = hidden.reshape([num_tiles, seq_len, hidden_size]);
+        match self.select {
+            FeatureSelect::ClassAndPatches => hidden,
+            FeatureSelect::Patches => hidden.slice_dim(1, 1..seq_len),
+        }
+    }
+}
+
+impl<B: VlmBackend> ClipEmbeddings<B> {
+    fn forward(&self, pixel_values: Tensor<B, 4>) -> Tensor<B, 3> {
+        let patches = self.patch_embedding.forward(pixel_values);
+        let [num_tiles, _, hidden_size] = patches.dims();
+        let dtype = patches.dtype();
+        let class = self.class_embedding.val().cast(dtype);
+        let class = class.reshape([1, 1, hidden_size]).repeat_dim(0, num_tiles);
+        let positions = self.position_embedding.weight.val().cast(dtype);
+        Tensor::cat(vec![class, patches], 1) + positions.unsqueeze()
+    }
+}
+
+impl<B: VlmBackend> ClipLayer<B> {
+    fn forward(&self, hidden: Tensor<B, 2>, num_tiles: usize) -> Tensor<B, 2> {
+        let normed = self.layer_norm1.forward(hidden.clone());
+        let hidden = self.self_attn.forward(normed, num_tiles, hidden);
+        let normed = self.layer_norm2.forward(hidden.clone());
+        self.mlp.forward(normed, hidden)
+    }
+}
