@@ -49,6 +49,14 @@ pub enum RequestError {
         /// Width of the model's embeddings.
         expected: usize,
     },
+    /// A token id has no row in the model's embedding table.
+    #[error("token id {id} is not in the embedding table of {vocab_size} rows")]
+    UnknownTokenId {
+        /// The id.
+        id: u32,
+        /// Rows of the table.
+        vocab_size: usize,
+    },
     /// The text is longer than the limit.
     #[error("the prompt text has {found_bytes} bytes, the limit is {limit_bytes}")]
     TooLong {

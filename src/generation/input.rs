@@ -1,0 +1,112 @@
+//! What a decoder reads: ids, and pictures between them.
+
+use std::ops::Range;
+
+use burn::tensor::Tensor;
+
+use crate::error::{RequestError, Result};
+use crate::kernels::{SplicedRows, VlmBackend};
+
+/// The rows of a picture that stand in a sequence.
+#[derive(Debug, Clone)]
+pub struct InputImage<B: VlmBackend> {
+    /// Tells this picture from every other: sequences with equal ids share what is cached only
+    /// where their pictures have equal keys too.
+    pub key: u64,
+    /// Position of the first row in the sequence.
+    pub start: usize,
+    /// `[num_rows, hidden_size]`
+    pub rows: Tensor<B, 2>,
+}
+
+impl<B: VlmBackend> InputImage<B> {
+    /// The positions of the rows.
+    pub fn range(&self) -> Range<usize> {
+        let [num_rows, _] = self.rows.dims();
+        self.start..self.start + num_rows
+    }
+}
+
+/// A sequence to be read: ids, and the pictures that replace some of them.
+#[derive(Debug, Clone)]
+pub struct DecoderInput<B: VlmBackend> {
+    /// The ids. Under a picture they are placeholders and never looked up.
+    pub token_ids: Vec<u32>,
+    /// The pictures, in order of their places, not overlapping.
+    pub images: Vec<InputImage<B>>,
+}
+
+impl<B: VlmBackend> Default for DecoderInput<B> {
+    fn default() -> Self {
+        Self { token_ids: Vec::new(), images: Vec::new() }
+    }
+}
+
+impl<B: VlmBackend> DecoderInput<B> {
+    /// Tokens and rows together.
+    pub fn len(&self) -> usize {
+        self.token_ids.len()
+    }
+
+    /// Whether there is nothing to read.
+    pub fn is_empty(&self) -> bool {
+        self.token_ids.is_empty()
+    }
+
+    /// Rows of pictures among them.
+    pub fn image_rows(&self) -> usize {
+        self.images.iter().map(|image| image.range().len()).sum()
+    }
+
+    /// Checks what an unchecked index on a GPU would not: that every id that will be looked up is
+    /// in the table.
+    pub(super) fn check_ids(&self, vocab_size: usize) -> Result<()> {
+        let mut images = self.images.iter().map(InputImage::range).peekable();
+        for (position, id) in self.token_ids.iter().enumerate() {
+            while images.next_if(|image| image.end <= position).is_some() {}
+            let is_placeholder = images.peek().is_some_and(|image| image.contains(&position));
+            if !is_placeholder && *id as usize >= vocab_size {
+                return Err(RequestError::UnknownTokenId { id: *id, vocab_size }.into());
+            }
+        }
+        Ok(())
+    }
+
+    /// The pictures' rows within `positions`, counted from its start.
+    pub(super) fn rows_within(&self, positions: &Range<usize>) -> Vec<SplicedRows<Tensor<B, 2>>> {
+        let overlapping = self.images.iter().filter_map(|image| {
+            let all = image.range();
+            let start = all.start.max(positions.start);
+            let end = all.end.min(positions.end);
+            (start < end).then(|| SplicedRows {
+                start: start - positions.start,
+                rows: image.rows.clone().slice_dim(0, start - all.start..end - all.start),
+            })
+        });
+        overlapping.collect()
+    }
+
+    /// How many positions of `self` and `other` hold the same, from the front.
+    pub(super) fn common_prefix(&self, other: &Self) -> usize {
+        let same_ids = self.token_ids.iter().zip(&other.token_ids).take_while(|(a, b)| a == b);
+        let mut common = same_ids.count();
+        let mut pairs = self.images.iter().zip(&other.images);
+        let differing = pairs.find(|(a, b)| a.key != b.key || a.range() != b.range());
+        if let Some((a, b)) = differing {
+            common = common.min(a.start).min(b.start);
+        }
+        let paired = self.images.len().min(other.images.len());
+        let unpaired = self.images.get(paired).or(other.images.get(paired));
+        unpaired.map_or(common, |image| common.min(image.start))
+    }
+
+    /// Forgets everything behind the first `len` positions. A picture that is cut goes whole, and
+    /// its placeholders with it.
+    pub(super) fn truncate(&mut self, len: usize) -> usize {
+        let cut = self.images.iter().find(|image| image.range().end > len && image.start < len);
+        let len = cut.map_or(len, |image| image.start);
+        self.images.retain(|image| image.start < len);
+        self.token_ids.truncate(len);
+        len
+    }
+}

@@ -1,0 +1,183 @@
+//! The fields of a `config.json`, each checked where it is read.
+
+use std::ops::RangeInclusive;
+
+use serde_json::{Map, Value};
+
+use crate::error::{ConfigError, Result};
+use crate::nn::Activation;
+
+/// One object of a configuration and its place in the file.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Fields<'a> {
+    object: &'a Map<String, Value>,
+    prefix: &'a str,
+}
+
+impl<'a> Fields<'a> {
+    /// The whole file.
+    pub(super) fn new(object: &'a Map<String, Value>) -> Self {
+        Self { object, prefix: "" }
+    }
+
+    /// The object in the field `name`.
+    pub(super) fn object(&self, name: &'static str) -> Result<Option<Fields<'a>>> {
+        match self.get(name) {
+            None => Ok(None),
+            Some(Value::Object(object)) => Ok(Some(Fields { object, prefix: name })),
+            Some(found) => Err(self.out_of_range(name, found, "an object")),
+        }
+    }
+
+    /// A whole number within `range`.
+    pub(super) fn count(
+        &self,
+        name: &str,
+        range: RangeInclusive<usize>,
+    ) -> Result<Option<usize>> {
+        let Some(found) = self.get(name) else { return Ok(None) };
+        let count = found.as_u64().and_then(|count| usize::try_from(count).ok());
+        match count {
+            Some(count) if range.contains(&count) => Ok(Some(count)),
+            _ => {
+                let expected = format!("a whole number from {} to {}", range.start(), range.end());
+                Err(self.out_of_range(name, found, expected))
+            }
+        }
+    }
+
+    /// As [`count`](Self::count), for a field that must be there.
+    pub(super) fn required(&self, name: &str, range: RangeInclusive<usize>) -> Result<usize> {
+        let missing = || ConfigError::Missing { field: self.path(name) };
+        Ok(self.count(name, range)?.ok_or_else(missing)?)
+    }
+
+    /// A finite number within `range`.
+    pub(super) fn number(&self, name: &str, range: RangeInclusive<f64>) -> Result<Option<f64>> {
+        let Some(found) = self.get(name) else { return Ok(None) };
+        match found.as_f64() {
+            Some(number) if range.contains(&number) => Ok(Some(number)),
+            _ => {
+                let expected = format!("a number from {} to {}", range.start(), range.end());
+                Err(self.out_of_range(name, found, expected))
+            }
+        }
+    }
+
+    /// A whole number that may be negative.
+    pub(super) fn integer(&self, name: &str, range: RangeInclusive<i64>) -> Result<Option<i64>> {
+        let Some(found) = self.get(name) else { return Ok(None) };
+        match found.as_i64() {
+            Some(integer) if range.contains(&integer) => Ok(Some(integer)),
+            _ => {
+                let expected = format!("a whole number from {} to {}", range.start(), range.end());
+                Err(self.out_of_range(name, found, expected))
+            }
+        }
+    }
+
+    /// A boolean.
+    pub(super) fn flag(&self, name: &str) -> Result<Option<bool>> {
+        match self.get(name) {
+            None => Ok(None),
+            Some(Value::Bool(flag)) => Ok(Some(*flag)),
+            Some(found) => Err(self.out_of_range(name, found, "true or false")),
+        }
+    }
+
+    /// A text.
+    pub(super) fn text(&self, name: &str) -> Result<Option<&'a str>> {
+        match self.get(name) {
+            None => Ok(None),
+            Some(Value::String(text)) => Ok(Some(text)),
+            Some(found) => Err(self.out_of_range(name, found, "a text")),
+        }
+    }
+
+    /// The texts of a list.
+    pub(super) fn texts(&self, name: &str) -> Result<Vec<&'a str>> {
+        let list = match self.get(name) {
+            None => return Ok(Vec::new()),
+            Some(Value::Array(list)) => list,
+            Some(found) => return Err(self.out_of_range(name, found, "a list of texts")),
+        };
+        let text = |value: &'a Value| {
+            value.as_str().ok_or_else(|| self.out_of_range(name, value, "a text"))
+        };
+        list.iter().map(text).collect()
+    }
+
+    /// One token id, or a list of them.
+    pub(super) fn token_ids(&self, name: &str) -> Result<Vec<u32>> {
+        let values = match self.get(name) {
+            None => return Ok(Vec::new()),
+            Some(Value::Array(list)) => list.as_slice(),
+            Some(value) => std::slice::from_ref(value),
+        };
+        let id = |value: &Value| {
+            let id = value.as_u64().and_then(|id| u32::try_from(id).ok());
+            id.ok_or_else(|| self.out_of_range(name, value, "a token id or a list of them"))
+        };
+        values.iter().map(id).collect()
+    }
+
+    /// One of the named values, `default` where the field is absent.
+    pub(super) fn choice<T: Copy>(
+        &self,
+        name: &str,
+        default: T,
+        choices: &[(&str, T)],
+    ) -> Result<T> {
+        let Some(found) = self.text(name)? else { return Ok(default) };
+        let chosen = choices.iter().find(|(choice, _)| *choice == found);
+        chosen.map(|(_, value)| *value).ok_or_else(|| {
+            let supported = choices.iter().map(|(choice, _)| (*choice).to_string()).collect();
+            self.unsupported(name, found, supported)
+        })
+    }
+
+    /// The error about a value that means something this crate cannot do.
+    pub(super) fn unsupported(
+        &self,
+        name: &str,
+        found: impl ToString,
+        supported: Vec<String>,
+    ) -> crate::Error {
+        ConfigError::Unsupported { field: self.path(name), found: found.to_string(), supported }
+            .into()
+    }
+
+    /// The error about a value outside of what a model can have.
+    pub(super) fn out_of_range(
+        &self,
+        name: &str,
+        found: impl ToString,
+        expected: impl Into<String>,
+    ) -> crate::Error {
+        ConfigError::OutOfRange {
+            field: self.path(name),
+            found: found.to_string(),
+            expected: expected.into(),
+        }
+        .into()
+    }
+
+    /// The value of a field; `null` is no value.
+    fn get(&self, name: &str) -> Option<&'a Value> {
+        self.object.get(name).filter(|value| !value.is_null())
+    }
+
+    fn path(&self, name: &str) -> String {
+        match self.prefix {
+            "" => name.to_string(),
+            prefix => format!("{prefix}.{name}"),
+        }
+    }
+}
+
+/// Hugging Face's names of the activations.
+pub(super) const ACTIVATIONS: &[(&str, Activation)] = &[
+    ("gelu", Activation::Gelu),
+    ("gelu_pytorch_tanh", Activation::GeluTanh),
+    ("quick_gelu", Activation::QuickGelu),
+];

@@ -1,0 +1,157 @@
+//! Llama and everything shaped like it, text only: Vicuna, Alpaca, KoVicuna, SmolLM2.
+
+use super::fields::Fields;
+use super::{Family, ModelConfig};
+use crate::error::Result;
+use crate::nn::{LlamaConfig, RopeConfig, RopeScaling};
+use crate::weights::{KeyMap, KeyRule};
+
+pub(super) const FAMILY: Family = Family {
+    name: "llama",
+    architectures: &["LlamaForCausalLM"],
+    model_type: "llama",
+    default_template: "plain",
+    parse,
+};
+
+const KEYS: &[KeyRule] = &[
+    KeyRule::ignore_suffix("rotary_emb.inv_freq"),
+    KeyRule::rename_prefix("model.", "decoder."),
+    KeyRule::rename_prefix("lm_head.", "decoder.lm_head."),
+];
+
+// No model comes near these; a number beyond them is damage, and would overflow sizes further on.
+const MAX_WIDTH: usize = 1 << 17;
+const MAX_LAYERS: usize = 512;
+const MAX_HEAD_DIM: usize = 1024;
+const MAX_VOCAB: usize = 1 << 22;
+const MAX_POSITIONS: usize = 1 << 24;
+
+fn parse(fields: &Fields<'_>) -> Result<ModelConfig> {
+    for size in ["vocab_size", "hidden_size", "intermediate_size", "num_hidden_layers"] {
+        fields.required(size, 1..=MAX_VOCAB)?;
+    }
+    fields.required("num_attention_heads", 1..=MAX_WIDTH)?;
+    let decoder = decoder_config(fields)?;
+    let key_map = KeyMap::new(KEYS);
+    Ok(ModelConfig {
+        key_map: without_tied_head(key_map, &decoder, "lm_head."),
+        decoder,
+        vision: None,
+        eos_token_ids: fields.token_ids("eos_token_id")?,
+    })
+}
+
+/// A tied head may be stored a second time: the table is read, the copy left.
+pub(super) fn without_tied_head(
+    key_map: KeyMap,
+    decoder: &LlamaConfig,
+    prefix: &'static str,
+) -> KeyMap {
+    match decoder.tie_word_embeddings {
+        true => key_map.with(KeyRule::ignore_prefix(prefix)),
+        false => key_map,
+    }
+}
+
+/// The decoder's part of a configuration. Where it is silent, the defaults of Hugging Face's
+/// `LlamaConfig` hold: the language part of LLaVA-1.5 names little more than its vocabulary.
+pub(super) fn decoder_config(fields: &Fields<'_>) -> Result<LlamaConfig> {
+    let hidden_size = fields.count("hidden_size", 1..=MAX_WIDTH)?.unwrap_or(4096);
+    let num_attention_heads = fields.count("num_attention_heads", 1..=MAX_WIDTH)?.unwrap_or(32);
+    let num_key_value_heads =
+        fields.count("num_key_value_heads", 1..=MAX_WIDTH)?.unwrap_or(num_attention_heads);
+    if !num_attention_heads.is_multiple_of(num_key_value_heads) {
+        let expected = format!("a divisor of num_attention_heads {num_attention_heads}");
+        return Err(fields.out_of_range("num_key_value_heads", num_key_value_heads, expected));
+    }
+    let max_position_embeddings =
+        fields.count("max_position_embeddings", 1..=MAX_POSITIONS)?.unwrap_or(2048);
+    fields.choice("hidden_act", (), &[("silu", ())])?;
+    Ok(LlamaConfig {
+        vocab_size: fields.count("vocab_size", 1..=MAX_VOCAB)?.unwrap_or(32_000),
+        hidden_size,
+        intermediate_size: fields.count("intermediate_size", 1..=MAX_WIDTH)?.unwrap_or(11_008),
+        num_hidden_layers: fields.count("num_hidden_layers", 1..=MAX_LAYERS)?.unwrap_or(32),
+        num_attention_heads,
+        num_key_value_heads,
+        head_dim: head_dim(fields, hidden_size, num_attention_heads)?,
+        rms_norm_eps: fields.number("rms_norm_eps", 0.0..=1.0)?.unwrap_or(1e-6),
+        max_position_embeddings,
+        rope: rope_config(fields, max_position_embeddings)?,
+        tie_word_embeddings: fields.flag("tie_word_embeddings")?.unwrap_or(false),
+        attention_bias: fields.flag("attention_bias")?.unwrap_or(false),
+        mlp_bias: fields.flag("mlp_bias")?.unwrap_or(false),
+    })
+}
+
+fn head_dim(fields: &Fields<'_>, hidden_size: usize, num_heads: usize) -> Result<usize> {
+    let head_dim = match fields.count("head_dim", 1..=MAX_HEAD_DIM)? {
+        Some(head_dim) => head_dim,
+        None if hidden_size.is_multiple_of(num_heads) => hidden_size / num_heads,
+        None => {
+            let expected = format!("a divisor of hidden_size {hidden_size}");
+            return Err(fields.out_of_range("num_attention_heads", num_heads, expected));
+        }
+    };
+    match head_dim {
+        2..=MAX_HEAD_DIM if head_dim.is_multiple_of(2) => Ok(head_dim),
+        _ => Err(fields.out_of_range("head_dim", head_dim, "an even number from 2 to 1024")),
+    }
+}
+
+/// Reads `rope_parameters` (transformers 5), or `rope_theta` and `rope_scaling` (before).
+fn rope_config(fields: &Fields<'_>, max_position_embeddings: usize) -> Result<RopeConfig> {
+    const THETA: std::ops::RangeInclusive<f64> = 1.0..=1e12;
+    let parameters = match fields.object("rope_parameters")? {
+        Some(parameters) => Some(parameters),
+        None => fields.object("rope_scaling")?,
+    };
+    let inner_theta = match &parameters {
+        Some(parameters) => parameters.number("rope_theta", THETA)?,
+        None => None,
+    };
+    let outer_theta = fields.number("rope_theta", THETA)?;
+    let scaling = match &parameters {
+        Some(parameters) => rope_scaling(parameters, max_position_embeddings)?,
+        None => RopeScaling::Default,
+    };
+    Ok(RopeConfig { rope_theta: inner_theta.or(outer_theta).unwrap_or(10_000.0), scaling })
+}
+
+fn rope_scaling(fields: &Fields<'_>, max_position_embeddings: usize) -> Result<RopeScaling> {
+    if let Some(factor) = fields.number("partial_rotary_factor", 0.0..=1.0)?
+        && factor != 1.0
+    {
+        let all = vec!["1".to_string()];
+        return Err(fields.unsupported("partial_rotary_factor", factor, all));
+    }
+    let name = if fields.text("rope_type")?.is_some() { "rope_type" } else { "type" };
+    let positive = |name: &str| -> Result<f64> {
+        let found = fields.number(name, 1e-6..=1e6)?;
+        let missing = || fields.out_of_range(name, "missing", "a number above 0");
+        found.ok_or_else(missing)
+    };
+    let original = || {
+        let name = "original_max_position_embeddings";
+        Ok::<_, crate::Error>(fields.count(name, 1..=MAX_POSITIONS)?)
+    };
+    match fields.text(name)? {
+        None | Some("default") => Ok(RopeScaling::Default),
+        Some("linear") => Ok(RopeScaling::Linear { factor: positive("factor")? }),
+        Some("dynamic") => Ok(RopeScaling::Dynamic {
+            factor: positive("factor")?,
+            original_max_position_embeddings: max_position_embeddings,
+        }),
+        Some("llama3") => Ok(RopeScaling::Llama3 {
+            factor: positive("factor")?,
+            low_freq_factor: positive("low_freq_factor")?,
+            high_freq_factor: positive("high_freq_factor")?,
+            original_max_position_embeddings: original()?.unwrap_or(max_position_embeddings),
+        }),
+        Some(found) => {
+            let supported = ["default", "linear", "dynamic", "llama3"];
+            Err(fields.unsupported(name, found, supported.map(str::to_string).to_vec()))
+        }
+    }
+}

@@ -1,0 +1,165 @@
+//! LLaVA-1.5 (Liu et al. 2023) as Hugging Face stores it: CLIP, two linear layers, Llama.
+
+use std::borrow::Cow;
+
+use super::fields::{ACTIVATIONS, Fields};
+use super::llama::{decoder_config, without_tied_head};
+use super::{Family, ModelConfig, ProjectorConfig, VisionConfig};
+use crate::error::Result;
+use crate::nn::{Activation, ClipVisionConfig, FeatureSelect, LlamaConfig, MlpProjectorConfig};
+use crate::weights::{KeyMap, KeyPattern, KeyRule};
+
+pub(super) const FAMILY: Family = Family {
+    name: "llava",
+    architectures: &["LlavaForConditionalGeneration"],
+    model_type: "llava",
+    default_template: "vicuna_v1.1",
+    parse,
+};
+
+// Two generations of transformers name the same parts differently.
+const KEYS: &[KeyRule] = &[
+    KeyRule::ignore_suffix("rotary_emb.inv_freq"),
+    KeyRule::ignore_suffix("embeddings.position_ids"),
+    // Pools the class token; LLaVA reads an inner layer.
+    KeyRule::ignore_part("post_layernorm."),
+    KeyRule::reshape_suffix("patch_embedding.weight"),
+    KeyRule::rename_prefix("model.language_model.", "decoder."),
+    KeyRule::rename_prefix("language_model.model.", "decoder."),
+    KeyRule::rename_prefix("language_model.lm_head.", "decoder.lm_head."),
+    KeyRule::rename_prefix("lm_head.", "decoder.lm_head."),
+    KeyRule::rename_prefix("model.vision_tower.", "vision_tower."),
+    KeyRule::rename_prefix("vision_tower.vision_model.", "vision_tower."),
+    KeyRule::rename_prefix("vision_tower.", "visual_encoder.Clip."),
+    KeyRule::rename_prefix("model.multi_modal_projector.", "multi_modal_projector."),
+    KeyRule::rename_prefix("multi_modal_projector.", "projector.Mlp."),
+];
+
+const MAX_WIDTH: usize = 1 << 16;
+const MAX_LAYERS: usize = 512;
+const MAX_IMAGE_SIZE: usize = 4096;
+/// Most patches of a picture: attention between them takes memory by the square.
+const MAX_PATCHES: usize = 1 << 16;
+
+fn parse(fields: &Fields<'_>) -> Result<ModelConfig> {
+    let text = fields.object("text_config")?;
+    let text = text.ok_or_else(|| missing("text_config"))?;
+    text.choice("model_type", (), &[("llama", ())])?;
+    let mut decoder = decoder_config(&text)?;
+    // The head belongs to the whole model, and so does whether it is tied.
+    if let Some(is_tied) = fields.flag("tie_word_embeddings")? {
+        decoder.tie_word_embeddings |= is_tied;
+    }
+    let vision = fields.object("vision_config")?.ok_or_else(|| missing("vision_config"))?;
+    vision.choice("model_type", (), &[("clip_vision_model", ())])?;
+    let stored_layers = vision.count("num_hidden_layers", 1..=MAX_LAYERS)?.unwrap_or(24);
+    let run_layers = run_layers(fields, stored_layers)?;
+    let encoder = encoder_config(fields, &vision, run_layers)?;
+    let projector = projector_config(fields, &encoder, &decoder)?;
+    let image_token_id = image_token_id(fields, &decoder)?;
+    let mut eos_token_ids = fields.token_ids("eos_token_id")?;
+    eos_token_ids.extend(text.token_ids("eos_token_id")?);
+    let key_map = KeyMap::new(KEYS);
+    let key_map = without_tied_head(key_map, &decoder, "language_model.lm_head.");
+    let key_map = without_tied_head(key_map, &decoder, "lm_head.");
+    Ok(ModelConfig {
+        key_map: without_layers(key_map, run_layers..stored_layers),
+        vision: Some(VisionConfig { encoder, projector, image_token_id }),
+        decoder,
+        eos_token_ids,
+    })
+}
+
+fn missing(field: &str) -> crate::Error {
+    crate::ConfigError::Missing { field: field.to_string() }.into()
+}
+
+/// Layers whose output is read: `vision_feature_layer` counts the embeddings as 0, and from the
+/// back where it is negative.
+fn run_layers(fields: &Fields<'_>, stored_layers: usize) -> Result<usize> {
+    let last = stored_layers as i64;
+    let layer = fields.integer("vision_feature_layer", -last - 1..=last)?.unwrap_or(-2);
+    let layer = if layer < 0 { last + 1 + layer } else { layer };
+    Ok(usize::try_from(layer).expect("the range was checked above"))
+}
+
+fn encoder_config(
+    fields: &Fields<'_>,
+    vision: &Fields<'_>,
+    run_layers: usize,
+) -> Result<ClipVisionConfig> {
+    let hidden_size = vision.count("hidden_size", 1..=MAX_WIDTH)?.unwrap_or(1024);
+    let num_attention_heads = vision.count("num_attention_heads", 1..=MAX_WIDTH)?.unwrap_or(16);
+    if !hidden_size.is_multiple_of(num_attention_heads) {
+        let expected = format!("a divisor of hidden_size {hidden_size}");
+        return Err(vision.out_of_range("num_attention_heads", num_attention_heads, expected));
+    }
+    if let Some(channels) = vision.count("num_channels", 1..=MAX_WIDTH)?
+        && channels != 3
+    {
+        return Err(vision.unsupported("num_channels", channels, vec!["3".to_string()]));
+    }
+    let image_size = vision.count("image_size", 1..=MAX_IMAGE_SIZE)?.unwrap_or(336);
+    let patch_size = vision.count("patch_size", 1..=image_size)?.unwrap_or(14);
+    let strategies =
+        [("default", FeatureSelect::Patches), ("full", FeatureSelect::ClassAndPatches)];
+    let config = ClipVisionConfig {
+        hidden_size,
+        intermediate_size: vision.count("intermediate_size", 1..=MAX_WIDTH)?.unwrap_or(4096),
+        num_hidden_layers: run_layers,
+        num_attention_heads,
+        image_size,
+        patch_size,
+        hidden_act: vision.choice("hidden_act", Activation::QuickGelu, ACTIVATIONS)?,
+        layer_norm_eps: vision.number("layer_norm_eps", 0.0..=1.0)?.unwrap_or(1e-5),
+        select: fields.choice(
+            "vision_feature_select_strategy",
+            FeatureSelect::Patches,
+            &strategies,
+        )?,
+    };
+    match config.num_patches() {
+        0..=MAX_PATCHES => Ok(config),
+        found => {
+            let expected = format!("one that cuts a picture into at most {MAX_PATCHES} patches");
+            Err(vision.out_of_range("patch_size", format!("{patch_size} ({found} patches)"), expected))
+        }
+    }
+}
+
+fn projector_config(
+    fields: &Fields<'_>,
+    encoder: &ClipVisionConfig,
+    decoder: &LlamaConfig,
+) -> Result<ProjectorConfig> {
+    Ok(ProjectorConfig::Mlp(MlpProjectorConfig {
+        vision_hidden_size: encoder.hidden_size,
+        hidden_size: decoder.hidden_size,
+        projector_hidden_act: fields.choice(
+            "projector_hidden_act",
+            Activation::Gelu,
+            ACTIVATIONS,
+        )?,
+        multimodal_projector_bias: fields.flag("multimodal_projector_bias")?.unwrap_or(true),
+    }))
+}
+
+fn image_token_id(fields: &Fields<'_>, decoder: &LlamaConfig) -> Result<u32> {
+    let largest = decoder.vocab_size.max(1 << 17);
+    let found = match fields.count("image_token_index", 0..=largest)? {
+        Some(id) => Some(id),
+        None => fields.count("image_token_id", 0..=largest)?,
+    };
+    Ok(u32::try_from(found.unwrap_or(32_000)).expect("the range was checked above"))
+}
+
+/// The layers behind the one that is read are stored too; they are left in the file.
+fn without_layers(key_map: KeyMap, layers: std::ops::Range<usize>) -> KeyMap {
+    layers.fold(key_map, |key_map, layer| {
+        let part = format!("vision_tower.encoder.layers.{layer}.");
+        let nested = format!("vision_model.encoder.layers.{layer}.");
+        [part, nested].into_iter().fold(key_map, |key_map, part| {
+            key_map.with(KeyRule::Ignore(KeyPattern::Part(Cow::Owned(part))))
+        })
+    })
+}

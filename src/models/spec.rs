@@ -1,0 +1,91 @@
+//! Which model a folder holds.
+
+use std::fs;
+use std::path::Path;
+
+use super::fields::Fields;
+use super::model_file::read_object;
+use super::{FAMILIES, Family, ModelConfig};
+use crate::error::{ConfigError, Error, Result};
+
+/// The family of a model folder and its configuration.
+#[derive(Debug, Clone)]
+pub struct ModelSpec {
+    /// The family.
+    pub family: &'static Family,
+    /// Its configuration.
+    pub config: ModelConfig,
+}
+
+impl ModelSpec {
+    /// Reads `config.json` and `generation_config.json`.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::UnknownModel`] when the folder holds nothing this crate can run; it names
+    /// what was found, what is missing and what is supported. Other [`ConfigError`]s when a file
+    /// is damaged or asks for what is not implemented; [`Error::Io`] when it cannot be read.
+    pub fn read(folder: &Path) -> Result<Self> {
+        // A folder that is not there is another mistake than one without a model.
+        fs::read_dir(folder).map_err(Error::io(folder))?;
+        let Some(object) = read_object(folder, "config.json")? else {
+            return Err(unknown(folder, "config.json is missing".to_string()));
+        };
+        let fields = Fields::new(&object);
+        let family = find(&fields)?.ok_or_else(|| unknown(folder, describe(&fields)))?;
+        let mut config = (family.parse)(&fields)?;
+        if let Some(generation) = read_object(folder, "generation_config.json")? {
+            let listed = Fields::new(&generation).token_ids("eos_token_id")?;
+            if !listed.is_empty() {
+                config.eos_token_ids = listed;
+            }
+        }
+        Ok(Self { family, config })
+    }
+}
+
+fn find(fields: &Fields<'_>) -> Result<Option<&'static Family>> {
+    let architectures = fields.texts("architectures")?;
+    let model_type = fields.text("model_type")?;
+    let by_name = |family: &&Family| {
+        architectures.iter().any(|found| family.architectures.contains(found))
+    };
+    let by_type = |family: &&Family| model_type == Some(family.model_type);
+    Ok(match architectures.is_empty() {
+        false => FAMILIES.iter().find(by_name),
+        true => FAMILIES.iter().find(by_type),
+    })
+}
+
+/// What the configuration says it is, when no family claims it.
+fn describe(fields: &Fields<'_>) -> String {
+    let architectures = fields.texts("architectures").unwrap_or_default();
+    let model_type = fields.text("model_type").ok().flatten().unwrap_or("none");
+    format!(
+        "config.json names the architecture {} and the model type {model_type}",
+        if architectures.is_empty() { "none".to_string() } else { architectures.join(", ") }
+    )
+}
+
+fn unknown(folder: &Path, missing: String) -> Error {
+    let supported = FAMILIES.iter().flat_map(|family| family.architectures);
+    ConfigError::UnknownModel {
+        path: folder.to_path_buf(),
+        found: model_files(folder),
+        missing,
+        supported: supported.map(|name| (*name).to_string()).collect(),
+    }
+    .into()
+}
+
+/// The files of a folder that look like parts of a model, at most ten.
+fn model_files(folder: &Path) -> Vec<String> {
+    const ENDINGS: [&str; 6] = ["safetensors", "bin", "pth", "gguf", "json", "model"];
+    let Ok(entries) = fs::read_dir(folder) else { return Vec::new() };
+    let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+    let is_model = |name: &String| ENDINGS.iter().any(|ending| name.ends_with(ending));
+    let mut names: Vec<String> = names.filter(is_model).collect();
+    names.sort();
+    names.truncate(10);
+    names
+}
