@@ -49,6 +49,9 @@ pub enum RequestError {
         /// Width of the model's embeddings.
         expected: usize,
     },
+    /// A picture was encoded by a pipeline of another backend.
+    #[error("the picture was encoded by a pipeline of another backend; encode it with this one")]
+    OtherBackend,
     /// A token id has no row in the model's embedding table.
     #[error("token id {id} is not in the embedding table of {vocab_size} rows")]
     UnknownTokenId {

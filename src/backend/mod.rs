@@ -3,6 +3,9 @@
 //! They are the *unfused* backends: this crate's own kernels fuse what is hot. Any other Burn
 //! backend works too, through the reference bodies of [`VlmBackend`](crate::kernels::VlmBackend).
 
+#[cfg(any(feature = "wgpu", feature = "cuda"))]
+pub(crate) mod probe;
+
 /// The CPU, in pure Rust.
 #[cfg(feature = "flex")]
 pub type Cpu = burn_flex::Flex;

@@ -1,0 +1,82 @@
+//! A picture as the decoder reads it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use burn::tensor::Tensor;
+
+use super::multimodal::MultimodalPipeline;
+use crate::error::Result;
+use crate::image::ImageInput;
+use crate::kernels::VlmBackend;
+
+/// A picture that was encoded and projected: rows of the decoder's width, on the device.
+///
+/// Encoding is the same whatever is asked, so keep this and ask again. Clones share the rows.
+#[derive(Debug, Clone)]
+pub struct EncodedImage<B: VlmBackend> {
+    inner: Arc<Inner<B>>,
+}
+
+#[derive(Debug)]
+struct Inner<B: VlmBackend> {
+    rows: Tensor<B, 2>,
+    image_time: Duration,
+    encode_time: Duration,
+}
+
+impl<B: VlmBackend> EncodedImage<B> {
+    pub(super) fn new(rows: Tensor<B, 2>, image_time: Duration, encode_time: Duration) -> Self {
+        Self { inner: Arc::new(Inner { rows, image_time, encode_time }) }
+    }
+
+    /// The rows.
+    ///
+    /// # Shapes
+    /// - `[num_rows, hidden_size]`
+    pub fn rows(&self) -> Tensor<B, 2> {
+        self.inner.rows.clone()
+    }
+
+    /// Tokens that the picture takes in a prompt.
+    pub fn num_rows(&self) -> usize {
+        let [num_rows, _] = self.inner.rows.dims();
+        num_rows
+    }
+
+    /// Time taken to prepare its pixels.
+    pub fn image_time(&self) -> Duration {
+        self.inner.image_time
+    }
+
+    /// Time taken to encode and project it.
+    pub fn encode_time(&self) -> Duration {
+        self.inner.encode_time
+    }
+
+    /// Tells this picture from every other that lives.
+    pub(super) fn key(&self) -> u64 {
+        Arc::as_ptr(&self.inner).addr() as u64
+    }
+}
+
+/// What can stand as a picture in a request to a [`MultimodalPipeline`].
+pub trait RequestImage<B: VlmBackend> {
+    /// The picture as the decoder reads it.
+    ///
+    /// # Errors
+    /// If it has to be encoded and cannot be.
+    fn encoded(&self, pipeline: &MultimodalPipeline<B>) -> Result<EncodedImage<B>>;
+}
+
+impl<B: VlmBackend> RequestImage<B> for EncodedImage<B> {
+    fn encoded(&self, _: &MultimodalPipeline<B>) -> Result<EncodedImage<B>> {
+        Ok(self.clone())
+    }
+}
+
+impl<B: VlmBackend> RequestImage<B> for ImageInput {
+    fn encoded(&self, pipeline: &MultimodalPipeline<B>) -> Result<EncodedImage<B>> {
+        pipeline.encode(self)
+    }
+}

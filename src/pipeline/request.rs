@@ -1,0 +1,196 @@
+//! What is asked.
+
+use std::time::Instant;
+
+use crate::generation::{CancelToken, Sampling};
+use crate::image::ImageInput;
+use crate::text::{Message, Part, Role};
+
+/// Tokens of an answer where the request does not say.
+pub const DEFAULT_MAX_NEW_TOKENS: usize = 256;
+
+/// A question, its pictures, and how it is to be answered.
+///
+/// Pictures are [`ImageInput`]s, which are encoded for this request, or
+/// [`EncodedImage`](super::EncodedImage)s, which were encoded before.
+///
+/// # Examples
+/// ```no_run
+/// use burn_vlm::{AskRequest, ImageInput};
+///
+/// let request = AskRequest::new()
+///     .image(ImageInput::open("left.png")?)
+///     .image(ImageInput::open("right.png")?)
+///     .user("What changed between the two?")
+///     .max_new_tokens(64);
+/// # let _ = request;
+/// # Ok::<(), burn_vlm::Error>(())
+/// ```
+#[derive(Debug, Clone)]
+pub struct AskRequest<I = ImageInput> {
+    pub(super) messages: Vec<Message>,
+    pub(super) images: Vec<I>,
+    /// Pictures waiting for the message they belong to.
+    pending_images: usize,
+    pub(super) settings: AnswerSettings,
+}
+
+/// How a request is to be answered.
+#[derive(Debug, Clone, Default)]
+pub(super) struct AnswerSettings {
+    pub(super) template: Option<String>,
+    pub(super) sampling: Sampling,
+    pub(super) max_new_tokens: Option<usize>,
+    pub(super) stop: Vec<String>,
+    pub(super) stop_token_ids: Vec<u32>,
+    pub(super) seed: u64,
+    pub(super) deadline: Option<Instant>,
+    pub(super) cancel: CancelToken,
+}
+
+impl AskRequest<ImageInput> {
+    /// A request of one text and no picture.
+    pub fn text(question: impl Into<String>) -> Self {
+        Self::new().user(question)
+    }
+}
+
+impl<I> Default for AskRequest<I> {
+    fn default() -> Self {
+        Self {
+            messages: Vec::new(),
+            images: Vec::new(),
+            pending_images: 0,
+            settings: AnswerSettings::default(),
+        }
+    }
+}
+
+impl<I> AskRequest<I> {
+    /// An empty request.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds a picture in front of the text of the next user message.
+    #[must_use]
+    pub fn image(mut self, image: I) -> Self {
+        self.images.push(image);
+        self.pending_images += 1;
+        self
+    }
+
+    /// Adds a user message: the pictures added since the last one, and `text`.
+    #[must_use]
+    pub fn user(mut self, text: impl Into<String>) -> Self {
+        let mut message = Message::user(text);
+        let images = std::iter::repeat_n(Part::Image, std::mem::take(&mut self.pending_images));
+        message.parts.splice(0..0, images);
+        self.messages.push(message);
+        self
+    }
+
+    /// Adds an earlier answer.
+    #[must_use]
+    pub fn assistant(mut self, text: impl Into<String>) -> Self {
+        self.messages.push(Message::assistant(text));
+        self
+    }
+
+    /// Sets the system text, in place of the template's own.
+    #[must_use]
+    pub fn system(mut self, text: impl Into<String>) -> Self {
+        self.messages.retain(|message| message.role != Role::System);
+        self.messages.insert(0, Message::system(text));
+        self
+    }
+
+    /// Adds a message whose parts are in an order of their own. Its pictures are `images`, one for
+    /// each [`Part::Image`].
+    #[must_use]
+    pub fn message(mut self, message: Message, images: impl IntoIterator<Item = I>) -> Self {
+        self.messages.push(message);
+        self.images.extend(images);
+        self
+    }
+
+    /// Chooses the prompt format: a name of [`TEMPLATES`](crate::text::TEMPLATES), or
+    /// `chat_template` for the checkpoint's own. Without it the checkpoint's own is used where
+    /// there is one, else the family's usual one.
+    #[must_use]
+    pub fn template(mut self, name: impl Into<String>) -> Self {
+        self.settings.template = Some(name.into());
+        self
+    }
+
+    /// How each token is chosen; greedy by default.
+    #[must_use]
+    pub fn sampling(mut self, sampling: Sampling) -> Self {
+        self.settings.sampling = sampling;
+        self
+    }
+
+    /// Most tokens of the answer. A prompt that leaves less room is an error; without this call
+    /// the answer takes what room there is, up to [`DEFAULT_MAX_NEW_TOKENS`].
+    #[must_use]
+    pub fn max_new_tokens(mut self, tokens: usize) -> Self {
+        self.settings.max_new_tokens = Some(tokens);
+        self
+    }
+
+    /// Adds a string that ends the answer in front of it, besides those of the template.
+    #[must_use]
+    pub fn stop(mut self, stop: impl Into<String>) -> Self {
+        self.settings.stop.push(stop.into());
+        self
+    }
+
+    /// Adds a token id that ends the answer.
+    #[must_use]
+    pub fn stop_token_id(mut self, id: u32) -> Self {
+        self.settings.stop_token_ids.push(id);
+        self
+    }
+
+    /// Where the random numbers of sampling start; 0 by default. The same request with the same
+    /// seed has the same answer, whatever runs beside it.
+    #[must_use]
+    pub fn seed(mut self, seed: u64) -> Self {
+        self.settings.seed = seed;
+        self
+    }
+
+    /// When to give up: the answer is what there is by then.
+    #[must_use]
+    pub fn deadline(mut self, deadline: Instant) -> Self {
+        self.settings.deadline = Some(deadline);
+        self
+    }
+
+    /// Ends the answer when `cancel` is cancelled.
+    #[must_use]
+    pub fn cancel(mut self, cancel: CancelToken) -> Self {
+        self.settings.cancel = cancel;
+        self
+    }
+
+    /// The messages; pictures that no message followed stand in a user message of their own.
+    pub(super) fn all_messages(&self) -> Vec<Message> {
+        let mut messages = self.messages.clone();
+        if self.pending_images > 0 {
+            let parts = vec![Part::Image; self.pending_images];
+            messages.push(Message { role: Role::User, parts });
+        }
+        messages
+    }
+
+    /// The same request over other pictures.
+    pub(super) fn map_images<J>(&self, images: Vec<J>) -> AskRequest<J> {
+        AskRequest {
+            messages: self.messages.clone(),
+            images,
+            pending_images: self.pending_images,
+            settings: self.settings.clone(),
+        }
+    }
+}

@@ -1,0 +1,172 @@
+//! A conversation that keeps its cache.
+
+use super::answer::Answer;
+use super::encoded_image::{EncodedImage, RequestImage};
+use super::multimodal::MultimodalPipeline;
+use super::request::AskRequest;
+use super::stream::AnswerStream;
+use crate::error::Result;
+use crate::generation::{FinishReason, Sequence};
+use crate::kernels::VlmBackend;
+use crate::text::{Message, Part, Role};
+
+/// A conversation. Each turn reads only what is new; the answer is the one that the whole
+/// conversation, asked afresh, would get.
+///
+/// It may move to another thread between two steps. Its cache is as long as the pipeline's context.
+///
+/// # Examples
+/// ```no_run
+/// # use burn_vlm::{AskRequest, ImageInput, MultimodalPipeline, backend::Cpu};
+/// # let pipeline = MultimodalPipeline::<Cpu>::open("models/llava", &Default::default())?;
+/// let photo = pipeline.encode(&ImageInput::open("photo.jpg")?)?;
+/// let mut session = pipeline.session();
+/// session.turn(&AskRequest::new().image(photo).user("What is in this picture?"))?;
+/// let answer = session.ask("And how many are there?")?;
+/// # let _ = answer;
+/// # Ok::<(), burn_vlm::Error>(())
+/// ```
+#[derive(Debug)]
+pub struct Session<B: VlmBackend> {
+    pipeline: MultimodalPipeline<B>,
+    sequence: Sequence<B>,
+    history: History<B>,
+}
+
+/// What was said so far, and the pictures shown.
+#[derive(Debug, Clone)]
+struct History<B: VlmBackend> {
+    messages: Vec<Message>,
+    images: Vec<EncodedImage<B>>,
+}
+
+impl<B: VlmBackend> Session<B> {
+    pub(super) fn new(pipeline: MultimodalPipeline<B>) -> Self {
+        let config = &pipeline.spec().config.decoder;
+        let sequence = Sequence::new(config, pipeline.context_length(), pipeline.device());
+        Self { sequence, pipeline, history: History { messages: Vec::new(), images: Vec::new() } }
+    }
+
+    /// Asks one more question, greedily.
+    ///
+    /// # Errors
+    ///
+    /// As [`turn`](Self::turn).
+    pub fn ask(&mut self, question: &str) -> Result<Answer> {
+        self.turn(&AskRequest::<EncodedImage<B>>::new().user(question))
+    }
+
+    /// Adds the request's messages to the conversation and answers.
+    ///
+    /// A turn that was cancelled or ran into its deadline keeps what it answered until then; one
+    /// that said nothing leaves no trace.
+    ///
+    /// # Errors
+    ///
+    /// As [`MultimodalPipeline::answer`]. A turn that fails leaves no trace, and the session goes
+    /// on from where it was.
+    pub fn turn<I: RequestImage<B>>(&mut self, request: &AskRequest<I>) -> Result<Answer> {
+        self.stream(request)?.finish()
+    }
+
+    /// As [`turn`](Self::turn), piece by piece. What was written when the stream is dropped counts
+    /// as the answer.
+    ///
+    /// # Errors
+    ///
+    /// As [`turn`](Self::turn); what goes wrong later comes from the stream.
+    pub fn stream<I: RequestImage<B>>(
+        &mut self,
+        request: &AskRequest<I>,
+    ) -> Result<SessionStream<'_, B>> {
+        let mut images = self.history.images.clone();
+        images.extend(self.pipeline.encode_all(&request.images)?);
+        let mut messages = self.history.messages.clone();
+        messages.extend(request.all_messages());
+        let prompt = self.pipeline.read_messages(&messages, &images, &request.settings)?;
+        let options = self.pipeline.generation_options(&request.settings, prompt.len())?;
+        let stream =
+            AnswerStream::new(&self.pipeline, &mut self.sequence, prompt, &images, options)?;
+        let asked = History { messages, images };
+        Ok(SessionStream { stream, history: &mut self.history, asked: Some(asked) })
+    }
+
+    /// What was said so far.
+    pub fn messages(&self) -> &[Message] {
+        &self.history.messages
+    }
+
+    /// Takes the last question and its answer back; returns whether there was one.
+    pub fn undo(&mut self) -> bool {
+        let messages = &mut self.history.messages;
+        let is_question = |message: &Message| message.role == Role::User;
+        let Some(last) = messages.iter().rposition(is_question) else { return false };
+        messages.truncate(last);
+        let shown = messages.iter().flat_map(|message| &message.parts);
+        let shown = shown.filter(|part| **part == Part::Image).count();
+        self.history.images.truncate(shown);
+        true
+    }
+
+    /// Tokens that the cache holds.
+    pub fn cached_tokens(&self) -> usize {
+        self.sequence.len()
+    }
+
+    /// The pipeline it runs on.
+    pub fn pipeline(&self) -> &MultimodalPipeline<B> {
+        &self.pipeline
+    }
+}
+
+/// One turn of a [`Session`], piece by piece.
+#[derive(Debug)]
+pub struct SessionStream<'a, B: VlmBackend> {
+    stream: AnswerStream<'a, B, &'a mut Sequence<B>>,
+    history: &'a mut History<B>,
+    /// The conversation with this turn's question, until it is decided whether it stays.
+    asked: Option<History<B>>,
+}
+
+impl<B: VlmBackend> SessionStream<'_, B> {
+    /// Generates what is left and returns the whole answer.
+    ///
+    /// # Errors
+    ///
+    /// As [`Session::turn`].
+    pub fn finish(mut self) -> Result<Answer> {
+        for piece in &mut self {
+            piece?;
+        }
+        Ok(self.stream.answer())
+    }
+}
+
+impl<B: VlmBackend> Iterator for SessionStream<'_, B> {
+    type Item = Result<String>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let item = self.stream.next();
+        if matches!(item, Some(Err(_))) {
+            // A turn that failed leaves no trace.
+            self.asked = None;
+        }
+        item
+    }
+}
+
+impl<B: VlmBackend> Drop for SessionStream<'_, B> {
+    fn drop(&mut self) {
+        let answer = self.stream.text();
+        let is_whole = !matches!(
+            self.stream.finish_reason(),
+            None | Some(FinishReason::Cancelled | FinishReason::Deadline)
+        );
+        if let Some(mut asked) = self.asked.take()
+            && (is_whole || !answer.is_empty())
+        {
+            asked.messages.push(Message::assistant(answer));
+            *self.history = asked;
+        }
+    }
+}

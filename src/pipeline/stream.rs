@@ -1,0 +1,109 @@
+//! An answer piece by piece.
+
+use std::borrow::BorrowMut;
+
+use super::answer::{Answer, Timings, Usage};
+use super::encoded_image::EncodedImage;
+use super::multimodal::MultimodalPipeline;
+use crate::error::Result;
+use crate::generation::{
+    DecoderInput, FinishReason, Generation, GenerationOptions, Sequence,
+};
+use crate::kernels::VlmBackend;
+
+/// An iterator over the text of an answer, in whole characters.
+///
+/// It works only while it is asked: dropping it ends the answer and frees its cache. An error is
+/// its last item.
+///
+/// # Examples
+/// ```no_run
+/// # use burn_vlm::{AskRequest, MultimodalPipeline, backend::Cpu};
+/// # let pipeline = MultimodalPipeline::<Cpu>::open("models/vicuna", &Default::default())?;
+/// let mut stream = pipeline.stream(&AskRequest::text("Why is the sky blue?"))?;
+/// for piece in &mut stream {
+///     print!("{}", piece?);
+/// }
+/// println!("\n{:?}", stream.finish()?.usage);
+/// # Ok::<(), burn_vlm::Error>(())
+/// ```
+#[derive(Debug)]
+pub struct AnswerStream<'a, B: VlmBackend, S: BorrowMut<Sequence<B>> = Sequence<B>> {
+    generation: Generation<'a, B, S>,
+    usage: Usage,
+    timings: Timings,
+    device: String,
+    failed: bool,
+}
+
+impl<'a, B: VlmBackend, S: BorrowMut<Sequence<B>>> AnswerStream<'a, B, S> {
+    pub(super) fn new(
+        pipeline: &'a MultimodalPipeline<B>,
+        sequence: S,
+        prompt: DecoderInput<B>,
+        images: &[EncodedImage<B>],
+        options: GenerationOptions,
+    ) -> Result<Self> {
+        Ok(Self {
+            usage: pipeline.usage(&prompt),
+            timings: pipeline.timings(images),
+            device: pipeline.device_name(),
+            generation: Generation::new(
+                &pipeline.model().decoder,
+                &pipeline.spec().config.decoder,
+                pipeline.tokenizer(),
+                sequence,
+                prompt,
+                options,
+            )?,
+            failed: false,
+        })
+    }
+
+    /// The text so far.
+    pub fn text(&self) -> &str {
+        self.generation.text()
+    }
+
+    /// Why the answer ended, once it has.
+    pub fn finish_reason(&self) -> Option<FinishReason> {
+        self.generation.finish_reason().filter(|_| !self.failed)
+    }
+
+    /// Generates what is left and returns the whole answer.
+    ///
+    /// # Errors
+    ///
+    /// As [`MultimodalPipeline::answer`].
+    pub fn finish(mut self) -> Result<Answer> {
+        for piece in &mut self {
+            piece?;
+        }
+        Ok(self.answer())
+    }
+
+    /// The answer as it stands.
+    pub(super) fn answer(&self) -> Answer {
+        let generation = &self.generation;
+        let spent = generation.timings();
+        Answer {
+            text: generation.text().to_string(),
+            token_ids: generation.token_ids().to_vec(),
+            finish: generation.finish_reason().unwrap_or(FinishReason::Cancelled),
+            usage: Usage { generated_tokens: generation.token_ids().len(), ..self.usage },
+            timings: Timings { prefill: spent.prefill, decode: spent.decode, ..self.timings },
+            device: self.device.clone(),
+            kernels: generation.kernels().clone(),
+        }
+    }
+}
+
+impl<B: VlmBackend, S: BorrowMut<Sequence<B>>> Iterator for AnswerStream<'_, B, S> {
+    type Item = Result<String>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let item = self.generation.next();
+        self.failed |= matches!(item, Some(Err(_)));
+        item
+    }
+}
