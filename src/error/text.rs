@@ -1,0 +1,153 @@
+/// A tokenizer that cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum TokenizerError {
+    /// The folder holds neither `tokenizer.json` nor `tokenizer.model`.
+    #[error("no tokenizer: neither tokenizer.json nor tokenizer.model is in the folder")]
+    Missing,
+    /// A file is larger than any tokenizer of a model this crate runs.
+    #[error("{file} has {found_bytes} bytes, the limit is {limit_bytes}")]
+    TooLarge {
+        /// Name of the file.
+        file: String,
+        /// Bytes in the file.
+        found_bytes: u64,
+        /// The limit.
+        limit_bytes: u64,
+    },
+    /// A file is damaged or contradicts itself.
+    #[error("{file} is not a usable tokenizer file: {reason}")]
+    Malformed {
+        /// Name of the file.
+        file: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The file is sound, but asks for something this crate does not implement.
+    #[error("unsupported {part} in {file}: found {found}, supported: {supported}")]
+    Unsupported {
+        /// Name of the file.
+        file: String,
+        /// The part of the tokenizer.
+        part: &'static str,
+        /// What the file asks for.
+        found: String,
+        /// What would work.
+        supported: &'static str,
+    },
+    /// Two entries of the vocabulary claim one id.
+    #[error("{file} gives id {id} to both `{first}` and `{second}`")]
+    DuplicateId {
+        /// Name of the file.
+        file: String,
+        /// The contested id.
+        id: u32,
+        /// The token that came first.
+        first: String,
+        /// The token that came second.
+        second: String,
+    },
+    /// An added token cannot have the id that its file gives it.
+    #[error(
+        "{file} gives `{token}` the id {declared}, but the vocabulary leaves {possible} for it"
+    )]
+    TokenId {
+        /// Name of the file.
+        file: String,
+        /// The added token.
+        token: String,
+        /// The id in the file.
+        declared: u32,
+        /// The id that the token would get.
+        possible: u32,
+    },
+    /// The vocabulary lacks a token that is needed.
+    #[error("the vocabulary holds no token `{token}`")]
+    UnknownToken {
+        /// The token asked for.
+        token: String,
+    },
+    /// The tokenizer gave up on a text.
+    #[error("the tokenizer cannot encode the text: {reason}")]
+    Encode {
+        /// What it said.
+        reason: String,
+    },
+}
+
+/// A prompt template that cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum TemplateError {
+    /// No template has that name.
+    #[error("unknown template `{name}`; known: {}", known.join(", "))]
+    Unknown {
+        /// The name asked for.
+        name: String,
+        /// Every name that would work.
+        known: Vec<String>,
+    },
+    /// The model folder brings no chat template.
+    #[error("the model folder has no chat template; name one of: {}", known.join(", "))]
+    Missing {
+        /// Every template name that would work instead.
+        known: Vec<String>,
+    },
+    /// The chat template is longer than the limit.
+    #[error("the chat template has {found_bytes} bytes, the limit is {limit_bytes}")]
+    TooLarge {
+        /// Bytes of the template.
+        found_bytes: usize,
+        /// The limit.
+        limit_bytes: usize,
+    },
+    /// A file that should hold a chat template holds something else.
+    #[error("{file} holds no usable chat template: {reason}")]
+    Malformed {
+        /// Name of the file.
+        file: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The chat template is not valid Jinja.
+    #[error("the chat template cannot be parsed: {reason}")]
+    Syntax {
+        /// What the parser said.
+        reason: String,
+    },
+    /// The chat template failed on these messages.
+    #[error("the chat template failed: {reason}")]
+    Render {
+        /// What the template engine said.
+        reason: String,
+    },
+    /// The chat template itself refused the messages, with `raise_exception`.
+    #[error("the chat template refused the messages: {message}")]
+    Refused {
+        /// The template's own words.
+        message: String,
+    },
+    /// Rendering took more work or memory than any honest template needs.
+    #[error("the chat template used up its budget of {budget} steps")]
+    TooExpensive {
+        /// The budget, in steps of the template engine.
+        budget: u64,
+    },
+    /// The rendered prompt is longer than the limit.
+    #[error("the chat template wrote {found_bytes} bytes, the limit is {limit_bytes}")]
+    OutputTooLong {
+        /// Bytes written.
+        found_bytes: usize,
+        /// The limit.
+        limit_bytes: usize,
+    },
+    /// The messages leave no character free to mark where they begin and end.
+    #[error("the messages use every private-use character, at least three must be left")]
+    NoFreeMarker,
+    /// The template writes a token that this tokenizer does not name.
+    #[error("the template needs the tokenizer's {token} token, and it names none")]
+    MissingToken {
+        /// `bos` or `eos`.
+        token: &'static str,
+    },
+}

@@ -1,0 +1,176 @@
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use minijinja::value::Value;
+
+use super::JinjaTemplate;
+use crate::error::TemplateError;
+
+fn render(source: &str) -> Result<String, TemplateError> {
+    let context = BTreeMap::from([
+        ("text", Value::from(" a b a ")),
+        ("words", Value::from(vec!["x", "y"])),
+        (super::NOW, Value::from(0)),
+    ]);
+    JinjaTemplate::new(source)?.render(&Value::from(context))
+}
+
+fn rendered(source: &str) -> String {
+    render(source).expect("a sound template")
+}
+
+#[test]
+fn python_methods_work_on_strings() {
+    for (source, expected) in [
+        (
+            "{{ text.strip() }}|{{ text.lstrip() }}|{{ text.rstrip() }}",
+            "a b a|a b a | a b a",
+        ),
+        ("{{ 'xxaxx'.strip('x') }}", "a"),
+        ("{{ text.split() | join(',') }}", "a,b,a"),
+        (
+            "{{ 'a-b-c'.split('-', 1) | join(',') }} {{ 'a-b-c'.rsplit('-', 1)[0] }}",
+            "a,b-c a-b",
+        ),
+        (
+            "{{ 'ab'.startswith('a') }} {{ 'ab'.endswith(['x', 'b']) }}",
+            "True True",
+        ),
+        (
+            "{{ 'aBC dE'.capitalize() }}|{{ 'aBC dE'.title() }}",
+            "Abc de|Abc De",
+        ),
+        ("{{ 'aB'.upper() }}{{ 'aB'.lower() }}", "ABab"),
+        (
+            "{{ text.replace('a', 'c') }}|{{ text.replace('a', 'c', 1) }}",
+            " c b c | c b a ",
+        ),
+        (
+            "{{ 'abc'.removeprefix('a') }}{{ 'abc'.removesuffix('c') }}",
+            "bcab",
+        ),
+        (
+            "{{ 'éab'.find('b') }} {{ 'ab'.find('x') }} {{ 'aab'.count('a') }}",
+            "2 -1 2",
+        ),
+        (
+            "{{ '-'.join(words) }} {{ '12'.isdigit() }} {{ ' '.isspace() }}",
+            "x-y True True",
+        ),
+        ("{{ 'a\nb'.splitlines() | length }}", "2"),
+    ] {
+        assert_eq!(rendered(source), expected, "{source}");
+    }
+}
+
+#[test]
+fn python_methods_work_on_maps() {
+    let source = "{% set map = {'a': 1, 'b': none} %}{{ map.get('a') }} {{ map.get('z') }} \
+        {{ map.get('z', 7) }} {{ map.keys() | join }} {{ map.values() | list | length }} \
+        {% for key, value in map.items() %}{{ key }}{% endfor %}";
+    assert_eq!(rendered(source), "1 None 7 ab 2 ab");
+    assert!(render("{{ words.get('a') }}").is_err());
+}
+
+#[test]
+fn values_print_as_in_python() {
+    assert_eq!(
+        rendered("{{ true }} {{ none }} {{ nothing }} {{ 1 }}"),
+        "True None  1"
+    );
+    assert_eq!(
+        rendered("{{ {'a': [1, '<é>', none]} | tojson }}"),
+        r#"{"a": [1, "<é>", null]}"#
+    );
+    assert_eq!(rendered("{{ [1] | tojson(indent=2) }}"), "[\n  1\n]");
+}
+
+#[test]
+fn blocks_leave_no_lines_behind() {
+    assert_eq!(
+        rendered("a\n  {% if true %}\nb\n  {% endif %}\nc\n"),
+        "a\nb\nc"
+    );
+}
+
+#[test]
+fn generation_tags_print_what_they_enclose() {
+    let source = "{% for w in words %}{%- generation -%} {{ w }} {%- endgeneration %}{% endfor %}";
+    assert_eq!(rendered(source), "xy");
+    assert_eq!(
+        rendered("generation {{ 'generation' }} {% generation %}a{% endgeneration %}"),
+        "generation generation a"
+    );
+    assert!(matches!(
+        render("{% generation"),
+        Err(TemplateError::Syntax { .. })
+    ));
+}
+
+#[test]
+fn a_template_may_refuse_the_messages() {
+    let error =
+        render("{% for w in words %}{{ raise_exception('roles must alternate') }}{% endfor %}");
+    let Err(TemplateError::Refused { message }) = error else {
+        panic!("{error:?}")
+    };
+    assert_eq!(message, "roles must alternate");
+}
+
+#[test]
+fn the_date_is_that_of_the_render() {
+    assert_eq!(
+        rendered("{{ strftime_now('%d %B %Y') }}"),
+        "01 January 1970"
+    );
+    assert!(matches!(
+        render("{{ strftime_now('%Q') }}"),
+        Err(TemplateError::Render { .. })
+    ));
+}
+
+#[test]
+fn no_template_runs_for_long_or_grows_large() {
+    let start = Instant::now();
+    for source in [
+        "{% for a in range(100000) %}{% for b in range(100000) %}{% endfor %}{% endfor %}",
+        "{% set n = namespace(s='x' * 1000) %}{% for i in range(100) %}{% set n.s = n.s ~ n.s %}{% endfor %}",
+        "{{ 'x' * 1000000000 }}",
+        "{{ ('x' * 1000000).replace('x', 'y' * 1000000) }}",
+        "{{ ('x' * 1000000).replace('', 'y' * 100) }}",
+        "{% for i in range(10000) %}{{ ('x' * 100000).strip('y').split('x') | length }}{% endfor %}",
+        "{% for i in range(1000000000) %}x{% endfor %}",
+        "{% macro f(n) %}{{ f(n + 1) }}{% endmacro %}{{ f(0) }}",
+        "{{ 'y' * 5000000 }}",
+        "{{ [1] | tojson(indent=1000000000) }}{{ 'x' * 1000000000 }}",
+        "{% include 'other' %}",
+        "{% import 'other' as other %}",
+        "{{ text.nothing() }}",
+        "{{ nothing.at.all }}",
+    ] {
+        let error = render(source).expect_err(source);
+        assert!(!error.to_string().is_empty());
+    }
+    assert!(
+        start.elapsed() < Duration::from_secs(20),
+        "took {:?}",
+        start.elapsed()
+    );
+}
+
+#[test]
+fn a_template_beyond_the_limit_is_refused_unread() {
+    let source = "a".repeat(super::MAX_SOURCE_BYTES + 1);
+    assert!(matches!(
+        render(&source),
+        Err(TemplateError::TooLarge { .. })
+    ));
+    let nested = format!(
+        "{}{}",
+        "{% if true %}".repeat(5000),
+        "{% endif %}".repeat(5000)
+    );
+    assert!(matches!(render(&nested), Err(TemplateError::Syntax { .. })));
+    let deep = format!("{{{{ {}1{} }}}}", "(".repeat(5000), ")".repeat(5000));
+    assert!(matches!(render(&deep), Err(TemplateError::Syntax { .. })));
+}

@@ -1,0 +1,268 @@
+//! Reading a SentencePiece `tokenizer.model`, as LLaMA and its children ship it, without C++.
+//!
+//! The file is a protocol buffer that lists pieces with their scores. A byte-pair-encoding model
+//! merges the adjacent pair whose joined piece has the highest score; listing every way to split
+//! every piece, ordered by that score, gives the merge list that the tokenizers library wants.
+
+mod model;
+mod protobuf;
+
+use std::collections::HashMap;
+
+use tokenizers::decoders::byte_fallback::ByteFallback;
+use tokenizers::decoders::fuse::Fuse;
+use tokenizers::decoders::sequence::Sequence as DecoderSequence;
+use tokenizers::decoders::strip::Strip;
+use tokenizers::models::bpe::{BPE, Merges, Vocab};
+use tokenizers::normalizers::{Prepend, Replace, Sequence};
+use tokenizers::pre_tokenizers::metaspace::{Metaspace, PrependScheme};
+use tokenizers::{AddedToken, DecoderWrapper, NormalizerWrapper};
+
+use self::model::{Piece, PieceKind, SentencePieceModel};
+use super::tokenizer_config::TokenizerConfig;
+use crate::error::TokenizerError;
+
+/// Name of the file, for errors.
+pub(crate) const FILE: &str = "tokenizer.model";
+
+/// Largest `tokenizer.model` that is read; the largest seen has 5 MiB for 262 144 pieces.
+pub(crate) const MAX_BYTES: u64 = 32 << 20;
+
+/// Most ways to join two pieces into a third; seven times the largest count seen.
+const MAX_MERGES: usize = 4 << 20;
+
+/// How SentencePiece writes a space.
+const SPACE: &str = "\u{2581}";
+
+/// A tokenizer as its file describes it.
+#[derive(Debug)]
+pub(crate) struct LoadedSentencePiece {
+    /// The tokenizer.
+    pub(crate) backend: tokenizers::Tokenizer,
+    /// Spelling of the tokens that the file names: `bos_token`, `eos_token`, `unk_token`.
+    pub(crate) named: Vec<(&'static str, String)>,
+}
+
+/// Reads a `tokenizer.model`.
+///
+/// # Errors
+///
+/// [`TokenizerError::Unsupported`] for a model other than byte-pair encoding and for settings that
+/// no LLaMA tokenizer has; [`TokenizerError`] of other kinds for a damaged file.
+pub(crate) fn load(
+    bytes: &[u8],
+    config: &TokenizerConfig,
+) -> Result<LoadedSentencePiece, TokenizerError> {
+    if bytes.len() as u64 > MAX_BYTES {
+        return Err(TokenizerError::TooLarge {
+            file: FILE.to_string(),
+            found_bytes: bytes.len() as u64,
+            limit_bytes: MAX_BYTES,
+        });
+    }
+    let mut model = SentencePieceModel::parse(bytes)?;
+    model.check()?;
+    model.rename(config);
+    let backend = model.build(config)?;
+    let named = [
+        ("bos_token", model.bos_id),
+        ("eos_token", model.eos_id),
+        ("unk_token", model.unk_id),
+    ];
+    let spelled = |(name, id): (&'static str, i64)| {
+        let piece = usize::try_from(id)
+            .ok()
+            .and_then(|id| model.pieces.get(id))?;
+        Some((name, piece.text.clone()))
+    };
+    Ok(LoadedSentencePiece {
+        backend,
+        named: named.into_iter().filter_map(spelled).collect(),
+    })
+}
+
+impl SentencePieceModel {
+    fn check(&self) -> Result<(), TokenizerError> {
+        let unsupported = |found: &str, supported| TokenizerError::Unsupported {
+            file: FILE.to_string(),
+            part: "SentencePiece variant",
+            found: found.to_string(),
+            supported,
+        };
+        if self.model_type != 2 {
+            let names = ["unigram", "bpe", "word", "char"];
+            let index = usize::try_from(self.model_type)
+                .unwrap_or(0)
+                .wrapping_sub(1);
+            return Err(unsupported(
+                names.get(index).unwrap_or(&"an unknown type"),
+                "bpe",
+            ));
+        }
+        if self.has_charsmap {
+            return Err(unsupported(
+                "a precompiled character map",
+                "identity normalisation",
+            ));
+        }
+        if self.remove_extra_whitespaces || !self.escape_whitespaces {
+            return Err(unsupported(
+                "rewritten white space",
+                "white space kept as it is",
+            ));
+        }
+        if self.treat_whitespace_as_suffix {
+            return Err(unsupported(
+                "spaces behind words",
+                "spaces in front of words",
+            ));
+        }
+        if self.pieces.is_empty() {
+            return Err(malformed("it has no pieces"));
+        }
+        Ok(())
+    }
+
+    /// A configuration may give reserved pieces new names.
+    fn rename(&mut self, config: &TokenizerConfig) {
+        for (&id, token) in &config.added {
+            if let Some(piece) = self.pieces.get_mut(id as usize)
+                && piece.kind != PieceKind::Normal
+                && piece.kind != PieceKind::Byte
+            {
+                piece.text.clone_from(&token.content);
+            }
+        }
+    }
+
+    fn build(&self, config: &TokenizerConfig) -> Result<tokenizers::Tokenizer, TokenizerError> {
+        let vocab = self.vocab()?;
+        let merges = self.merges()?;
+        let mut model = BPE::builder()
+            .vocab_and_merges(vocab, merges)
+            .fuse_unk(true)
+            .byte_fallback(self.byte_fallback);
+        let unknown = self
+            .pieces
+            .iter()
+            .find(|piece| piece.kind == PieceKind::Unknown);
+        if let Some(unknown) = unknown {
+            model = model.unk_token(unknown.text.clone());
+        }
+        let model = model
+            .build()
+            .map_err(|error| malformed(error.to_string()))?;
+        let mut backend = tokenizers::Tokenizer::new(model);
+        self.set_spacing(&mut backend, config)?;
+        backend
+            .add_tokens(self.added_tokens())
+            .map_err(|error| malformed(error.to_string()))?;
+        Ok(backend)
+    }
+
+    fn vocab(&self) -> Result<Vocab, TokenizerError> {
+        let mut vocab = Vocab::with_capacity(self.pieces.len());
+        for (id, piece) in self.pieces.iter().enumerate() {
+            if let Some(first) = vocab.insert(piece.text.clone(), id as u32) {
+                let text = &piece.text;
+                return Err(malformed(format!(
+                    "pieces {first} and {id} are both `{text}`"
+                )));
+            }
+        }
+        Ok(vocab)
+    }
+
+    /// Every way to join two normal pieces into a third, best score first.
+    ///
+    /// Among equal scores the order is that of Hugging Face's conversion, which agrees with
+    /// SentencePiece on all texts tried.
+    fn merges(&self) -> Result<Merges, TokenizerError> {
+        let normal: HashMap<&str, usize> = self
+            .pieces
+            .iter()
+            .enumerate()
+            .filter(|(_, piece)| piece.kind == PieceKind::Normal)
+            .map(|(id, piece)| (piece.text.as_str(), id))
+            .collect();
+        let mut ranked: Vec<(f32, usize, &str, &str)> = Vec::new();
+        for (&text, &id) in &normal {
+            for (middle, _) in text.char_indices().skip(1) {
+                let (left, right) = text.split_at(middle);
+                if normal.contains_key(left) && normal.contains_key(right) {
+                    ranked.push((self.pieces[id].score, id, left, right));
+                }
+            }
+            if ranked.len() > MAX_MERGES {
+                return Err(malformed(format!(
+                    "its pieces join in more than {MAX_MERGES} ways"
+                )));
+            }
+        }
+        ranked.sort_by(|a, b| {
+            b.0.total_cmp(&a.0)
+                .then_with(|| (a.1, a.2).cmp(&(b.1, b.2)))
+        });
+        let pair =
+            |(_, _, left, right): (f32, usize, &str, &str)| (left.to_string(), right.to_string());
+        Ok(ranked.into_iter().map(pair).collect())
+    }
+
+    /// Sets how spaces become pieces, and pieces spaces.
+    fn set_spacing(
+        &self,
+        backend: &mut tokenizers::Tokenizer,
+        config: &TokenizerConfig,
+    ) -> Result<(), TokenizerError> {
+        let malformed =
+            |error: Box<dyn std::error::Error + Send + Sync>| malformed(error.to_string());
+        // The models this crate runs were trained with a prefix in front of every span of text.
+        // A configuration may ask for the later behaviour, a prefix at the start of the prompt.
+        if self.add_dummy_prefix && config.is_legacy == Some(false) {
+            let metaspace = Metaspace::new('\u{2581}', PrependScheme::First, false);
+            backend.with_pre_tokenizer(Some(metaspace));
+        } else {
+            let replace = Replace::new(" ", SPACE).map_err(malformed)?;
+            let mut normalizers: Vec<NormalizerWrapper> = vec![replace.into()];
+            if self.add_dummy_prefix {
+                normalizers.insert(0, Prepend::new(SPACE.to_string()).into());
+            }
+            backend
+                .with_normalizer(Some(Sequence::new(normalizers)))
+                .map_err(malformed)?;
+        }
+        let mut decoders: Vec<DecoderWrapper> =
+            vec![Replace::new(SPACE, " ").map_err(malformed)?.into()];
+        if self.byte_fallback {
+            decoders.push(ByteFallback::new().into());
+        }
+        decoders.push(Fuse::new().into());
+        if self.add_dummy_prefix {
+            decoders.push(Strip::new(' ', 1, 0).into());
+        }
+        backend.with_decoder(Some(DecoderSequence::new(decoders)));
+        Ok(())
+    }
+
+    fn added_tokens(&self) -> Vec<AddedToken> {
+        let added = |piece: &Piece| match piece.kind {
+            PieceKind::Control | PieceKind::Unknown => Some(AddedToken::from(&piece.text, true)),
+            // SentencePiece emits these whole wherever they occur in a text.
+            PieceKind::UserDefined => {
+                Some(AddedToken::from(piece.text.replace(SPACE, " "), false).normalized(false))
+            }
+            PieceKind::Normal | PieceKind::Unused | PieceKind::Byte => None,
+        };
+        self.pieces.iter().filter_map(added).collect()
+    }
+}
+
+fn malformed(reason: impl Into<String>) -> TokenizerError {
+    TokenizerError::Malformed {
+        file: FILE.to_string(),
+        reason: reason.into(),
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests;

@@ -1,0 +1,244 @@
+//! The files beside a tokenizer that name its special tokens.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use serde::Deserialize;
+use serde_json::{Map, Value};
+use tokenizers::AddedToken;
+
+use super::files;
+use crate::error::{Result, TokenizerError};
+
+const CONFIG: &str = "tokenizer_config.json";
+const SPECIAL_TOKENS_MAP: &str = "special_tokens_map.json";
+const ADDED_TOKENS: &str = "added_tokens.json";
+
+/// What `tokenizer_config.json`, `special_tokens_map.json` and `added_tokens.json` say together.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct TokenizerConfig {
+    /// Spelling of each named special token, by its key: `bos_token`, `eos_token`, `unk_token`, ...
+    pub(crate) named: BTreeMap<String, String>,
+    /// Special tokens without a name.
+    pub(crate) extra: Vec<String>,
+    /// Tokens added to the vocabulary, by id.
+    pub(crate) added: BTreeMap<u32, AddedToken>,
+    /// Whether `bos_token` is put in front of a prompt.
+    pub(crate) add_bos_token: Option<bool>,
+    /// Whether `eos_token` is put behind a prompt.
+    pub(crate) add_eos_token: Option<bool>,
+    /// Whether SentencePiece prefixes every span of text and not only the first.
+    pub(crate) is_legacy: Option<bool>,
+}
+
+impl TokenizerConfig {
+    /// Reads whichever of the files the folder holds.
+    pub(crate) fn read(folder: &Path) -> Result<Self> {
+        let mut config = Self::default();
+        if let Some(value) = files::read_json(folder, CONFIG)? {
+            config.read_config(&object(value, CONFIG)?)?;
+        }
+        // `added_tokens_decoder` came with the format that made the other two files redundant;
+        // where it is present, they may be left over from an older save.
+        if config.added.is_empty() {
+            if let Some(value) = files::read_json(folder, SPECIAL_TOKENS_MAP)? {
+                config.read_special_tokens(&object(value, SPECIAL_TOKENS_MAP)?);
+            }
+            if let Some(value) = files::read_json(folder, ADDED_TOKENS)? {
+                config.read_added_tokens(&object(value, ADDED_TOKENS)?)?;
+            }
+        }
+        Ok(config)
+    }
+
+    /// Every special token, named or not.
+    pub(crate) fn special_tokens(&self) -> impl Iterator<Item = &str> {
+        self.named.values().chain(&self.extra).map(String::as_str)
+    }
+
+    fn read_config(&mut self, config: &Map<String, Value>) -> Result<(), TokenizerError> {
+        self.read_special_tokens(config);
+        self.add_bos_token = config.get("add_bos_token").and_then(Value::as_bool);
+        self.add_eos_token = config.get("add_eos_token").and_then(Value::as_bool);
+        self.is_legacy = config.get("legacy").and_then(Value::as_bool);
+        let Some(Value::Object(decoder)) = config.get("added_tokens_decoder") else {
+            return Ok(());
+        };
+        for (id, token) in decoder {
+            let malformed = |reason: String| TokenizerError::Malformed {
+                file: CONFIG.to_string(),
+                reason: format!("added_tokens_decoder entry `{id}`: {reason}"),
+            };
+            let token = AddedTokenEntry::deserialize(token)
+                .map_err(|error| malformed(error.to_string()))?;
+            let id: u32 = id.parse().map_err(|error| malformed(format!("{error}")))?;
+            self.added.insert(id, token.into());
+        }
+        Ok(())
+    }
+
+    fn read_special_tokens(&mut self, entries: &Map<String, Value>) {
+        for (key, value) in entries {
+            match key.as_str() {
+                "additional_special_tokens" | "extra_special_tokens" => {
+                    self.extra.extend(contents(value));
+                }
+                _ if key.ends_with("_token") => {
+                    if let Some(content) = content(value) {
+                        self.named.insert(key.clone(), content);
+                    }
+                }
+                _ => {}
+            }
+        }
+    }
+
+    fn read_added_tokens(&mut self, entries: &Map<String, Value>) -> Result<(), TokenizerError> {
+        for (token, id) in entries {
+            let id = id
+                .as_u64()
+                .and_then(|id| u32::try_from(id).ok())
+                .ok_or_else(|| TokenizerError::Malformed {
+                    file: ADDED_TOKENS.to_string(),
+                    reason: format!("the id of `{token}` is {id}"),
+                })?;
+            let is_special = self.special_tokens().any(|special| special == token);
+            // The white space around such a token is text, and so is its normalised form.
+            let token = AddedToken::from(token.clone(), is_special).normalized(false);
+            self.added.insert(id, token);
+        }
+        Ok(())
+    }
+}
+
+/// `AddedToken` as files have it, where every flag may be left out.
+#[derive(Deserialize)]
+struct AddedTokenEntry {
+    content: String,
+    #[serde(default)]
+    lstrip: bool,
+    #[serde(default)]
+    rstrip: bool,
+    #[serde(default)]
+    single_word: bool,
+    #[serde(default)]
+    normalized: bool,
+    #[serde(default)]
+    special: bool,
+}
+
+impl From<AddedTokenEntry> for AddedToken {
+    fn from(entry: AddedTokenEntry) -> Self {
+        AddedToken::from(entry.content, entry.special)
+            .lstrip(entry.lstrip)
+            .rstrip(entry.rstrip)
+            .single_word(entry.single_word)
+            .normalized(entry.normalized)
+    }
+}
+
+fn object(value: Value, file: &str) -> Result<Map<String, Value>, TokenizerError> {
+    match value {
+        Value::Object(map) => Ok(map),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_) => {
+            Err(TokenizerError::Malformed {
+                file: file.to_string(),
+                reason: "it is no JSON object".to_string(),
+            })
+        }
+    }
+}
+
+/// A token is written as its text, or as an object that holds it.
+fn content(value: &Value) -> Option<String> {
+    let content = value.get("content").unwrap_or(value).as_str()?;
+    (!content.is_empty()).then(|| content.to_string())
+}
+
+fn contents(value: &Value) -> Vec<String> {
+    match value {
+        Value::Array(values) => values.iter().filter_map(content).collect(),
+        Value::Object(values) => values.values().filter_map(content).collect(),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => Vec::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::TokenizerConfig;
+    use crate::error::Error;
+
+    fn read(files: &[(&str, &str)]) -> Result<TokenizerConfig, Error> {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        for (name, text) in files {
+            std::fs::write(folder.path().join(name), text).expect("a writable folder");
+        }
+        TokenizerConfig::read(folder.path())
+    }
+
+    #[test]
+    fn a_folder_without_any_of_the_files_says_nothing() {
+        let config = read(&[]).expect("all three files are optional");
+        assert_eq!(config.special_tokens().count(), 0);
+        assert_eq!(config.add_bos_token, None);
+    }
+
+    #[test]
+    fn a_token_may_be_text_or_an_object() {
+        let config = read(&[(
+            "tokenizer_config.json",
+            r#"{"bos_token": "<s>", "eos_token": {"content": "</s>", "lstrip": false},
+                "unk_token": null, "add_bos_token": true, "extra_special_tokens": ["<image>"]}"#,
+        )])
+        .expect("a valid file");
+        assert_eq!(config.named["bos_token"], "<s>");
+        assert_eq!(config.named["eos_token"], "</s>");
+        assert!(!config.named.contains_key("unk_token"));
+        assert_eq!(config.extra, ["<image>"]);
+        assert_eq!(config.add_bos_token, Some(true));
+    }
+
+    #[test]
+    fn an_older_folder_names_its_tokens_in_two_more_files() {
+        let config = read(&[
+            ("special_tokens_map.json", r#"{"pad_token": "[PAD]"}"#),
+            ("added_tokens.json", r#"{"[PAD]": 32000, "word": 32001}"#),
+        ])
+        .expect("valid files");
+        assert!(config.added[&32000].special);
+        assert!(!config.added[&32001].special);
+    }
+
+    #[test]
+    fn the_newer_format_makes_the_older_files_redundant() {
+        let config = read(&[
+            (
+                "tokenizer_config.json",
+                r#"{"added_tokens_decoder": {"7": {"content": "<a>", "special": true}}}"#,
+            ),
+            ("added_tokens.json", r#"{"<b>": 8}"#),
+        ])
+        .expect("valid files");
+        assert_eq!(config.added.keys().copied().collect::<Vec<_>>(), [7]);
+    }
+
+    #[test]
+    fn damaged_files_are_named_in_the_error() {
+        for (name, text) in [
+            ("tokenizer_config.json", "{"),
+            ("tokenizer_config.json", "[]"),
+            (
+                "tokenizer_config.json",
+                r#"{"added_tokens_decoder": {"x": {"content": "a"}}}"#,
+            ),
+            (
+                "tokenizer_config.json",
+                r#"{"added_tokens_decoder": {"1": "a"}}"#,
+            ),
+            ("added_tokens.json", r#"{"a": -1}"#),
+        ] {
+            let error = read(&[(name, text)]).expect_err(text).to_string();
+            assert!(error.contains(name), "{error}");
+        }
+    }
+}
