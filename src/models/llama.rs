@@ -3,7 +3,7 @@
 use super::fields::Fields;
 use super::{Family, ModelConfig};
 use crate::error::Result;
-use crate::nn::{LlamaConfig, RopeConfig, RopeScaling};
+use crate::nn::{LlamaConfig, RopeConfig, RopePrecision, RopeScaling};
 use crate::weights::{KeyMap, KeyRule};
 
 pub(super) const FAMILY: Family = Family {
@@ -116,7 +116,11 @@ fn rope_config(fields: &Fields<'_>, max_position_embeddings: usize) -> Result<Ro
         Some(parameters) => rope_scaling(parameters, max_position_embeddings)?,
         None => RopeScaling::Default,
     };
-    Ok(RopeConfig { rope_theta: inner_theta.or(outer_theta).unwrap_or(10_000.0), scaling })
+    Ok(RopeConfig {
+        rope_theta: inner_theta.or(outer_theta).unwrap_or(10_000.0),
+        scaling,
+        precision: RopePrecision::F32,
+    })
 }
 
 fn rope_scaling(fields: &Fields<'_>, max_position_embeddings: usize) -> Result<RopeScaling> {

@@ -30,9 +30,9 @@ const KEYS: &[KeyRule] = &[
     KeyRule::rename_prefix("lm_head.", "decoder.lm_head."),
     KeyRule::rename_prefix("model.vision_tower.", "vision_tower."),
     KeyRule::rename_prefix("vision_tower.vision_model.", "vision_tower."),
-    KeyRule::rename_prefix("vision_tower.", "visual_encoder.Clip."),
+    KeyRule::rename_prefix("vision_tower.", "visual_encoder."),
     KeyRule::rename_prefix("model.multi_modal_projector.", "multi_modal_projector."),
-    KeyRule::rename_prefix("multi_modal_projector.", "projector.Mlp."),
+    KeyRule::rename_prefix("multi_modal_projector.", "projector."),
 ];
 
 const MAX_WIDTH: usize = 1 << 16;

@@ -28,7 +28,7 @@ pub use norm::{LayerNorm, RmsNorm};
 pub use projector::{
     LinearProjector, LinearProjectorConfig, MlpProjector, MlpProjectorConfig, Projector,
 };
-pub use rope::{RopeConfig, RopeScaling, RopeTable};
+pub use rope::{RopeConfig, RopePrecision, RopeScaling, RopeTable};
 pub use vision::{
     ClipVisionConfig, ClipVisionTransformer, FeatureSelect, PatchEmbedding, VisualEncoder,
 };

@@ -3,6 +3,7 @@
 use std::f64::consts::PI;
 
 use burn::tensor::{DType, Tensor, TensorData, backend::Backend};
+use half::bf16;
 
 /// How positions become rotations (HF `rope_theta`, `rope_scaling` or `rope_parameters`).
 #[derive(Debug, Clone, PartialEq)]
@@ -11,6 +12,21 @@ pub struct RopeConfig {
     pub rope_theta: f64,
     /// How they are stretched to a longer context.
     pub scaling: RopeScaling,
+    /// What the frequencies are rounded to.
+    pub precision: RopePrecision,
+}
+
+/// What the frequencies of a rotation are rounded to.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum RopePrecision {
+    /// f32: what `transformers` computes when it loads a checkpoint, whatever type the weights
+    /// have.
+    #[default]
+    F32,
+    /// bf16: what is left of them in a PyTorch model that was cast as a whole
+    /// (`model.to(torch.bfloat16)`), because the cast takes the buffers along. Some references were
+    /// computed so.
+    Bf16,
 }
 
 /// Ways to stretch a context, as `transformers` computes them.
@@ -52,9 +68,14 @@ impl RopeConfig {
         let base = self.base(rotary_dim, seq_len);
         let pairs = 0..rotary_dim / 2;
         let plain = pairs.map(|i| base.powf(-((2 * i) as f64) / rotary_dim as f64));
-        plain
-            .map(|frequency| self.stretched(frequency) as f32)
-            .collect()
+        let frequencies = plain.map(|frequency| self.stretched(frequency) as f32);
+        match self.precision {
+            // A base that grew was computed after the cast.
+            RopePrecision::Bf16 if base == self.rope_theta => {
+                frequencies.map(|frequency| bf16::from_f32(frequency).to_f32()).collect()
+            }
+            RopePrecision::F32 | RopePrecision::Bf16 => frequencies.collect(),
+        }
     }
 
     /// The length that decides the rotations of a sequence of `seq_len` tokens. As long as it stays
@@ -148,10 +169,7 @@ mod tests {
     use super::*;
 
     fn config(scaling: RopeScaling) -> RopeConfig {
-        RopeConfig {
-            rope_theta: 10_000.0,
-            scaling,
-        }
+        RopeConfig { rope_theta: 10_000.0, scaling, precision: RopePrecision::F32 }
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use crate::nn::RopePrecision;
 use crate::weights::{LoadProgress, Strictness, WeightType};
 
 /// How a model is opened. The default: f32 weights, the checkpoint's own context, strict.
@@ -21,6 +22,7 @@ pub struct LoadOptions {
     pub(super) context_length: Option<usize>,
     pub(super) strictness: Strictness,
     pub(super) kernels: KernelPolicy,
+    pub(super) rope_precision: RopePrecision,
     pub(super) progress: Option<Arc<Progress>>,
 }
 
@@ -64,6 +66,14 @@ impl LoadOptions {
         self
     }
 
+    /// What the rotary frequencies are rounded to. Only to compare with a reference that rounded
+    /// them too.
+    #[must_use]
+    pub fn with_rope_precision(mut self, precision: RopePrecision) -> Self {
+        self.rope_precision = precision;
+        self
+    }
+
     /// What happens where the device has no kernel for an operation.
     #[must_use]
     pub fn with_kernels(mut self, kernels: KernelPolicy) -> Self {
@@ -89,6 +99,7 @@ impl fmt::Debug for LoadOptions {
             .field("context_length", &self.context_length)
             .field("strictness", &self.strictness)
             .field("kernels", &self.kernels)
+            .field("rope_precision", &self.rope_precision)
             .field("has_progress", &self.progress.is_some())
             .finish()
     }

@@ -77,7 +77,8 @@ impl<B: VlmBackend> MultimodalPipeline<B> {
         options: &LoadOptions,
     ) -> Result<Self> {
         let (folder, started) = (folder.as_ref(), Instant::now());
-        let spec = ModelSpec::read(folder)?;
+        let mut spec = ModelSpec::read(folder)?;
+        spec.config.decoder.rope.precision = options.rope_precision;
         let context_length = context_length(&spec, options.context_length)?;
         let words = open_words(folder, &spec)?;
         let preprocess = match &spec.config.vision {
@@ -112,7 +113,10 @@ impl<B: VlmBackend> MultimodalPipeline<B> {
         let started = Instant::now();
         let pixel_values = self.preprocess(image)?;
         let image_time = started.elapsed();
-        let rows = self.encode_pixels(&pixel_values)?;
+        let shape = pixel_values.shape();
+        let data = TensorData::new(pixel_values.into_data(), shape);
+        let tiles = Tensor::from_data(data, (&self.inner.device, DType::F32));
+        let rows = self.encode_tiles(tiles)?;
         Ok(EncodedImage::new(rows, image_time, started.elapsed() - image_time))
     }
 
@@ -126,23 +130,26 @@ impl<B: VlmBackend> MultimodalPipeline<B> {
         preprocess.ok_or_else(|| self.text_only(1))?.preprocess(image)
     }
 
-    /// Encodes and projects prepared pixels, the second half of [`encode`](Self::encode).
+    /// Encodes and projects prepared tiles, the second half of [`encode`](Self::encode).
     ///
     /// # Shapes
+    /// - `tiles`: `[num_tiles, 3, image_size, image_size]`
     /// - output: `[num_tiles * rows_per_tile, hidden_size]`
     ///
     /// # Errors
     ///
     /// As [`encode`](Self::encode).
-    pub fn encode_pixels(&self, pixel_values: &PixelValues) -> Result<Tensor<B, 2>> {
+    ///
+    /// # Panics
+    ///
+    /// If the tiles are not of the encoder's size.
+    pub fn encode_tiles(&self, tiles: Tensor<B, 4>) -> Result<Tensor<B, 2>> {
         let inner = &*self.inner;
         let (Some(encoder), Some(projector)) = (&inner.model.visual_encoder, &inner.model.projector)
         else {
             return Err(self.text_only(1));
         };
-        let data = TensorData::new(pixel_values.data().to_vec(), pixel_values.shape());
-        let pixel_values = Tensor::<B, 4>::from_data(data, (&inner.device, DType::F32));
-        let rows = projector.forward(encoder.forward(pixel_values));
+        let rows = projector.forward(encoder.forward(tiles));
         let [num_tiles, rows_per_tile, hidden_size] = rows.dims();
         B::sync(&inner.device).map_err(|error| DeviceError::Failed {
             stage: "encode",

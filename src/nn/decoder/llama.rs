@@ -21,7 +21,7 @@ use crate::nn::norm::RmsNorm;
 /// ```
 /// # #[cfg(feature = "flex")] {
 /// use burn_vlm::backend::Cpu;
-/// use burn_vlm::nn::{KvCache, LlamaConfig, LogitsFor, RopeConfig, RopeScaling};
+/// use burn_vlm::nn::{KvCache, LlamaConfig, LogitsFor, RopeConfig, RopePrecision, RopeScaling};
 ///
 /// let config = LlamaConfig {
 ///     vocab_size: 32,
@@ -33,7 +33,11 @@ use crate::nn::norm::RmsNorm;
 ///     head_dim: 4,
 ///     rms_norm_eps: 1e-5,
 ///     max_position_embeddings: 64,
-///     rope: RopeConfig { rope_theta: 10_000.0, scaling: RopeScaling::Default },
+///     rope: RopeConfig {
+///         rope_theta: 10_000.0,
+///         scaling: RopeScaling::Default,
+///         precision: RopePrecision::F32,
+///     },
 ///     tie_word_embeddings: true,
 ///     attention_bias: false,
 ///     mlp_bias: false,

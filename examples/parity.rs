@@ -1,0 +1,418 @@
+//! Compare this crate, stage by stage, with what a reference implementation computed.
+//!
+//!     cargo run --release --example parity -- tests/fixtures/models/llava-1.5
+//!
+//! A fixture folder holds `model/`, `request.json`, the pictures it names, and the reference:
+//! `reference.safetensors` with the tensors of each stage, `reference.json` with the text and the
+//! tolerance. Exits with 1 when a stage is outside of it.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::{Context, Result, bail, ensure};
+use burn::tensor::{DType, Tensor, TensorData};
+use burn_vlm::generation::{DecoderInput, InputImage};
+use burn_vlm::kernels::{SplicedRows, VlmBackend};
+use burn_vlm::nn::{KvCache, LogitsFor, RopePrecision};
+use burn_vlm::text::{Message, Part, Role};
+use burn_vlm::weights::{Checkpoint, WeightType};
+use burn_vlm::{
+    AnyPipeline, AskRequest, DeviceName, FinishReason, ImageInput, LoadOptions, MultimodalPipeline,
+    PipelineVisitor,
+};
+use clap::Parser;
+use serde::Deserialize;
+use serde_json::json;
+
+/// One 8-bit step after normalisation, and the mean that rounding alone would not reach.
+const PIXEL_TOLERANCE: f32 = 0.02;
+const PIXEL_MEAN_TOLERANCE: f32 = 0.002;
+
+/// Compares every stage with a reference.
+#[derive(Debug, Parser)]
+#[command(version)]
+struct Arguments {
+    /// The fixture folder
+    #[arg(value_name = "DIR")]
+    folder: PathBuf,
+    /// auto, cpu, wgpu, vulkan, metal, cuda or cuda:N
+    #[arg(long, value_name = "NAME", default_value = "cpu")]
+    device: DeviceName,
+    /// Print one JSON object instead of a table
+    #[arg(long)]
+    json: bool,
+}
+
+fn main() -> Result<ExitCode> {
+    let arguments = Arguments::parse();
+    let fixture = Fixture::open(&arguments.folder)?;
+    let mut comparison = compare_with(&arguments, &fixture, RopePrecision::F32)?;
+    if !comparison.is_equal() {
+        // A reference whose model was cast to bf16 as a whole has its frequencies rounded too.
+        let rounded = compare_with(&arguments, &fixture, RopePrecision::Bf16)?;
+        if rounded.is_equal() {
+            comparison = rounded;
+        }
+    }
+    match arguments.json {
+        true => println!("{}", comparison.as_json()),
+        false => comparison.print(),
+    }
+    Ok(if comparison.is_equal() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn compare_with(
+    arguments: &Arguments,
+    fixture: &Fixture,
+    precision: RopePrecision,
+) -> Result<Comparison> {
+    let options = LoadOptions::new().with_rope_precision(precision);
+    let model = arguments.folder.join("model");
+    let pipeline = AnyPipeline::open(model, arguments.device, &options)?;
+    let stages = pipeline.visit(Stages { fixture })?;
+    Ok(Comparison { stages, device: pipeline.device_name(), precision })
+}
+
+/// How every stage came out.
+struct Comparison {
+    stages: Vec<Stage>,
+    device: String,
+    precision: RopePrecision,
+}
+
+/// What a stage came out as.
+struct Stage {
+    name: &'static str,
+    /// Largest absolute difference; `None` where equality is exact.
+    difference: Option<f32>,
+    is_equal: bool,
+    detail: String,
+}
+
+impl Comparison {
+    fn is_equal(&self) -> bool {
+        self.stages.iter().all(|stage| stage.is_equal)
+    }
+
+    fn as_json(&self) -> serde_json::Value {
+        let stages = self.stages.iter().map(|stage| {
+            json!({
+                "stage": stage.name,
+                "largest_difference": stage.difference,
+                "ok": stage.is_equal,
+                "detail": stage.detail,
+            })
+        });
+        json!({
+            "device": self.device,
+            "rope_frequencies": self.frequencies(),
+            "ok": self.is_equal(),
+            "stages": stages.collect::<Vec<_>>(),
+        })
+    }
+
+    fn print(&self) {
+        println!("{}, rotary frequencies in {}", self.device, self.frequencies());
+        for stage in &self.stages {
+            let verdict = if stage.is_equal { "ok" } else { "DIFFERS" };
+            let difference =
+                stage.difference.map_or("exact".to_string(), |largest| format!("{largest:.2e}"));
+            println!("{:16} {difference:>9}  {verdict:8}{}", stage.name, stage.detail);
+        }
+    }
+
+    fn frequencies(&self) -> &'static str {
+        match self.precision {
+            RopePrecision::F32 => "f32",
+            RopePrecision::Bf16 => "bf16",
+        }
+    }
+}
+
+/// A fixture folder.
+struct Fixture {
+    request: RequestFile,
+    reference: ReferenceFile,
+    tensors: Checkpoint,
+    images: Vec<ImageInput>,
+}
+
+#[derive(Deserialize)]
+struct RequestFile {
+    messages: Vec<MessageFile>,
+    template: Option<String>,
+    max_new_tokens: usize,
+    adapter: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct MessageFile {
+    role: String,
+    content: Vec<PartFile>,
+}
+
+#[derive(Deserialize)]
+#[serde(tag = "type", rename_all = "lowercase")]
+enum PartFile {
+    Text { text: String },
+    Image { file: String },
+}
+
+#[derive(Deserialize)]
+struct ReferenceFile {
+    text: String,
+    float32_tolerance: f32,
+}
+
+impl Fixture {
+    fn open(folder: &Path) -> Result<Self> {
+        let read = |name: &str| {
+            let path = folder.join(name);
+            std::fs::read(&path).with_context(|| format!("cannot read {}", path.display()))
+        };
+        let request: RequestFile = serde_json::from_slice(&read("request.json")?)?;
+        if request.adapter.is_some() {
+            bail!("the request names an adapter, which is not available in this version");
+        }
+        let parts = request.messages.iter().flat_map(|message| &message.content);
+        let files = parts.filter_map(|part| match part {
+            PartFile::Image { file } => Some(folder.join(file)),
+            PartFile::Text { .. } => None,
+        });
+        let images = files.map(|file| Ok(ImageInput::open(file)?)).collect::<Result<_>>()?;
+        Ok(Self {
+            images,
+            reference: serde_json::from_slice(&read("reference.json")?)?,
+            tensors: Checkpoint::open_files(&[folder.join("reference.safetensors")])?,
+            request,
+        })
+    }
+
+    /// The request, over pictures of any kind.
+    fn request<I: Clone>(&self, images: &[I]) -> Result<AskRequest<I>> {
+        let mut images = images.iter().cloned();
+        let mut request = AskRequest::new().max_new_tokens(self.request.max_new_tokens);
+        for message in &self.request.messages {
+            let role = match message.role.as_str() {
+                "system" => Role::System,
+                "user" => Role::User,
+                "assistant" => Role::Assistant,
+                other => bail!("unknown role {other} in request.json"),
+            };
+            let parts = message.content.iter().map(|part| match part {
+                PartFile::Text { text } => Part::Text(text.clone()),
+                PartFile::Image { .. } => Part::Image,
+            });
+            let message = Message { role, parts: parts.collect() };
+            let shown = message.parts.iter().filter(|part| **part == Part::Image).count();
+            request = request.message(message, images.by_ref().take(shown).collect::<Vec<_>>());
+        }
+        Ok(match &self.request.template {
+            Some(template) => request.template(template),
+            None => request,
+        })
+    }
+
+    fn has(&self, name: &str) -> bool {
+        self.tensors.get(name).is_some()
+    }
+
+    fn floats(&self, name: &str) -> Result<Vec<f32>> {
+        Ok(self.tensors.read_as(name, WeightType::F32)?.iter::<f32>().collect())
+    }
+
+    fn shape(&self, name: &str) -> Result<Vec<usize>> {
+        let info = self.tensors.get(name).with_context(|| format!("no tensor {name}"))?;
+        Ok(info.shape().to_vec())
+    }
+
+    fn ids(&self, name: &str) -> Result<Vec<i64>> {
+        let stored = self.tensors.read(name)?;
+        let ids = stored.bytes().chunks_exact(8);
+        ids.map(|id| Ok(i64::from_le_bytes(id.try_into()?))).collect()
+    }
+}
+
+/// Runs every stage on whichever backend was chosen.
+struct Stages<'a> {
+    fixture: &'a Fixture,
+}
+
+impl PipelineVisitor for Stages<'_> {
+    type Output = Result<Vec<Stage>>;
+
+    fn visit<B: VlmBackend>(self, pipeline: &MultimodalPipeline<B>) -> Result<Vec<Stage>> {
+        let Self { fixture } = self;
+        let mut stages = Vec::new();
+        let mut rows = Vec::new();
+        if fixture.has("pixel_values") {
+            stages.push(compare_pixels(pipeline, fixture)?);
+            rows = compare_vision(pipeline, fixture, &mut stages)?;
+        }
+        compare_decoder(pipeline, fixture, rows, &mut stages)?;
+        compare_answer(pipeline, fixture, &mut stages)?;
+        Ok(stages)
+    }
+}
+
+fn compare_pixels<B: VlmBackend>(
+    pipeline: &MultimodalPipeline<B>,
+    fixture: &Fixture,
+) -> Result<Stage> {
+    let mut ours = Vec::new();
+    for image in &fixture.images {
+        ours.extend(pipeline.preprocess(image)?.into_data());
+    }
+    let theirs = fixture.floats("pixel_values")?;
+    let largest = largest_difference(&ours, &theirs)?;
+    let sum: f32 = ours.iter().zip(&theirs).map(|(a, b)| (a - b).abs()).sum();
+    let mean = sum / ours.len() as f32;
+    Ok(Stage {
+        name: "pixel_values",
+        difference: Some(largest),
+        is_equal: largest <= PIXEL_TOLERANCE && mean <= PIXEL_MEAN_TOLERANCE,
+        detail: format!("mean {mean:.2e}"),
+    })
+}
+
+/// Runs the encoder and the projector on the reference's pixels; returns the rows of each picture.
+fn compare_vision<B: VlmBackend>(
+    pipeline: &MultimodalPipeline<B>,
+    fixture: &Fixture,
+    stages: &mut Vec<Stage>,
+) -> Result<Vec<Tensor<B, 2>>> {
+    let [tiles, height, width] = match fixture.shape("pixel_values")?[..] {
+        [tiles, _, height, width] => [tiles, height, width],
+        [_, height, width] => [1, height, width],
+        ref shape => bail!("pixel_values has shape {shape:?}"),
+    };
+    let data = TensorData::new(fixture.floats("pixel_values")?, [tiles, 3, height, width]);
+    let pixels = Tensor::<B, 4>::from_data(data, (pipeline.device(), DType::F32));
+    let encoder = pipeline.model().visual_encoder.as_ref();
+    let encoder = encoder.context("the reference has pixels, the model reads text only")?;
+    let features = encoder.forward(pixels.clone());
+    stages.push(compare("vision_features", values(features)?, fixture)?);
+    let rows = pipeline.encode_tiles(pixels)?;
+    stages.push(compare("image_embeds", values(rows.clone())?, fixture)?);
+    Ok(rows.chunk(fixture.images.len(), 0))
+}
+
+/// Runs the decoder over the whole prompt at once, and then token by token along the reference.
+fn compare_decoder<B: VlmBackend>(
+    pipeline: &MultimodalPipeline<B>,
+    fixture: &Fixture,
+    rows: Vec<Tensor<B, 2>>,
+    stages: &mut Vec<Stage>,
+) -> Result<()> {
+    let prompt = pipeline.prompt(&fixture.request(&fixture.images)?)?;
+    let theirs = fixture.ids("prompt_ids")?;
+    // A placeholder is any number in the reference; where rows go is what counts.
+    let is_row = |at: usize| prompt.image_spans.iter().any(|span| span.range().contains(&at));
+    let same = |(at, (ours, theirs)): (usize, (&u32, &i64))| i64::from(*ours) == *theirs || is_row(at);
+    let pairs = prompt.ids.iter().zip(&theirs).enumerate();
+    let is_equal = prompt.ids.len() == theirs.len() && { pairs }.all(same);
+    let detail = format!("{} tokens", prompt.ids.len());
+    stages.push(Stage { name: "prompt_ids", difference: None, is_equal, detail });
+    if !is_equal {
+        return Ok(());
+    }
+    let images = prompt.image_spans.iter().zip(rows).map(|(span, rows)| InputImage {
+        key: span.image as u64,
+        start: span.start,
+        rows,
+    });
+    let input = DecoderInput { images: images.collect(), token_ids: prompt.ids };
+    let generated = fixture.ids("generated_ids")?;
+    let (logits, step_logits) = decode_along(pipeline, &input, &generated)?;
+    stages.push(compare("logits", logits, fixture)?);
+    stages.push(compare("step_logits", step_logits, fixture)?);
+    Ok(())
+}
+
+/// The logits of every prompt token, and those from which each of `generated` was chosen.
+fn decode_along<B: VlmBackend>(
+    pipeline: &MultimodalPipeline<B>,
+    input: &DecoderInput<B>,
+    generated: &[i64],
+) -> Result<(Vec<f32>, Vec<f32>)> {
+    let config = &pipeline.spec().config.decoder;
+    let decoder = &pipeline.model().decoder;
+    let capacity = input.len() + generated.len();
+    let embed = |ids: &[u32], images| decoder.embed_tokens.forward(ids, images);
+    let mut cache = KvCache::new(config, 1, capacity, pipeline.device());
+    cache.rotate_for(config, input.len());
+    let images = input.images.iter();
+    let images = images.map(|image| SplicedRows { start: image.start, rows: image.rows.clone() });
+    let embeds = embed(&input.token_ids, images.collect());
+    let all = decoder.prefill(embeds.clone(), &mut cache, 0, LogitsFor::All)?;
+    let logits = values(all.context("logits of every token were asked for")?)?;
+    let vocab_size = config.vocab_size;
+    let mut step_logits = logits[logits.len() - vocab_size..].to_vec();
+    let mut sequence = embeds;
+    for id in &generated[..generated.len() - 1] {
+        let next = embed(&[u32::try_from(*id)?], vec![]);
+        sequence = Tensor::cat(vec![sequence, next.clone()], 0);
+        let [seq_len, _] = sequence.dims();
+        let logits = match cache.rotate_for(config, seq_len) {
+            false => decoder.decode(next, &mut cache, &[0])?,
+            true => decoder
+                .prefill(sequence.clone(), &mut cache, 0, LogitsFor::Last)?
+                .context("the last token's logits were asked for")?,
+        };
+        step_logits.extend(values(logits)?);
+    }
+    Ok((logits, step_logits))
+}
+
+/// Asks the question as a user would, from the crate's own pixels.
+fn compare_answer<B: VlmBackend>(
+    pipeline: &MultimodalPipeline<B>,
+    fixture: &Fixture,
+    stages: &mut Vec<Stage>,
+) -> Result<()> {
+    let answer = pipeline.answer(&fixture.request(&fixture.images)?)?;
+    let mut theirs = fixture.ids("generated_ids")?;
+    if answer.finish == FinishReason::EndOfText {
+        theirs.pop();
+    }
+    let ours: Vec<i64> = answer.token_ids.iter().map(|id| i64::from(*id)).collect();
+    stages.push(Stage {
+        name: "generated_ids",
+        difference: None,
+        is_equal: ours == theirs,
+        detail: format!("{} tokens", ours.len()),
+    });
+    let text = &fixture.reference.text;
+    stages.push(Stage {
+        name: "text",
+        difference: None,
+        is_equal: answer.text == *text,
+        detail: format!("{:?}", answer.text),
+    });
+    Ok(())
+}
+
+fn compare(name: &'static str, ours: Vec<f32>, fixture: &Fixture) -> Result<Stage> {
+    let largest = largest_difference(&ours, &fixture.floats(name)?).context(name)?;
+    let tolerance = fixture.reference.float32_tolerance;
+    Ok(Stage {
+        name,
+        difference: Some(largest),
+        is_equal: largest <= tolerance,
+        detail: format!("tolerance {tolerance:.0e}"),
+    })
+}
+
+fn largest_difference(ours: &[f32], theirs: &[f32]) -> Result<f32> {
+    ensure!(ours.len() == theirs.len(), "{} values, the reference has {}", ours.len(), theirs.len());
+    // `f32::max` would lose a NaN, which is the largest difference there is.
+    let differences = ours.iter().zip(theirs).map(|(a, b)| (a - b).abs());
+    Ok(differences.fold(0.0, |largest, next| if next.is_nan() { f32::INFINITY } else { next.max(largest) }))
+}
+
+fn values<B: VlmBackend, const D: usize>(tensor: Tensor<B, D>) -> Result<Vec<f32>> {
+    let device = tensor.device();
+    let data = tensor.try_into_data().map_err(|error| anyhow::anyhow!("{error}"))?;
+    B::sync(&device).map_err(|error| anyhow::anyhow!("{error}"))?;
+    Ok(data.iter::<f32>().collect())
+}
