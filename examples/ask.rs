@@ -30,7 +30,10 @@ struct Arguments {
 
 fn main() -> Result<()> {
     let arguments = Arguments::parse();
-    let (question, images) = arguments.words.split_last().context("a question is needed")?;
+    let (question, images) = arguments
+        .words
+        .split_last()
+        .context("a question is needed")?;
     let mut request = AskRequest::new();
     for path in images.iter().map(PathBuf::from) {
         let image = ImageInput::open(&path);

@@ -58,7 +58,11 @@ fn main() -> Result<ExitCode> {
         true => println!("{}", comparison.as_json()),
         false => comparison.print(),
     }
-    Ok(if comparison.is_equal() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(if comparison.is_equal() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
 }
 
 fn compare_with(
@@ -70,7 +74,11 @@ fn compare_with(
     let model = arguments.folder.join("model");
     let pipeline = AnyPipeline::open(model, arguments.device, &options)?;
     let stages = pipeline.visit(Stages { fixture })?;
-    Ok(Comparison { stages, device: pipeline.device_name(), precision })
+    Ok(Comparison {
+        stages,
+        device: pipeline.device_name(),
+        precision,
+    })
 }
 
 /// How every stage came out.
@@ -112,12 +120,20 @@ impl Comparison {
     }
 
     fn print(&self) {
-        println!("{}, rotary frequencies in {}", self.device, self.frequencies());
+        println!(
+            "{}, rotary frequencies in {}",
+            self.device,
+            self.frequencies()
+        );
         for stage in &self.stages {
             let verdict = if stage.is_equal { "ok" } else { "DIFFERS" };
-            let difference =
-                stage.difference.map_or("exact".to_string(), |largest| format!("{largest:.2e}"));
-            println!("{:16} {difference:>9}  {verdict:8}{}", stage.name, stage.detail);
+            let difference = stage
+                .difference
+                .map_or("exact".to_string(), |largest| format!("{largest:.2e}"));
+            println!(
+                "{:16} {difference:>9}  {verdict:8}{}",
+                stage.name, stage.detail
+            );
         }
     }
 
@@ -179,7 +195,9 @@ impl Fixture {
             PartFile::Image { file } => Some(folder.join(file)),
             PartFile::Text { .. } => None,
         });
-        let images = files.map(|file| Ok(ImageInput::open(file)?)).collect::<Result<_>>()?;
+        let images = files
+            .map(|file| Ok(ImageInput::open(file)?))
+            .collect::<Result<_>>()?;
         Ok(Self {
             images,
             reference: serde_json::from_slice(&read("reference.json")?)?,
@@ -203,8 +221,15 @@ impl Fixture {
                 PartFile::Text { text } => Part::Text(text.clone()),
                 PartFile::Image { .. } => Part::Image,
             });
-            let message = Message { role, parts: parts.collect() };
-            let shown = message.parts.iter().filter(|part| **part == Part::Image).count();
+            let message = Message {
+                role,
+                parts: parts.collect(),
+            };
+            let shown = message
+                .parts
+                .iter()
+                .filter(|part| **part == Part::Image)
+                .count();
             request = request.message(message, images.by_ref().take(shown).collect::<Vec<_>>());
         }
         Ok(match &self.request.template {
@@ -218,18 +243,26 @@ impl Fixture {
     }
 
     fn floats(&self, name: &str) -> Result<Vec<f32>> {
-        Ok(self.tensors.read_as(name, WeightType::F32)?.iter::<f32>().collect())
+        Ok(self
+            .tensors
+            .read_as(name, WeightType::F32)?
+            .iter::<f32>()
+            .collect())
     }
 
     fn shape(&self, name: &str) -> Result<Vec<usize>> {
-        let info = self.tensors.get(name).with_context(|| format!("no tensor {name}"))?;
+        let info = self
+            .tensors
+            .get(name)
+            .with_context(|| format!("no tensor {name}"))?;
         Ok(info.shape().to_vec())
     }
 
     fn ids(&self, name: &str) -> Result<Vec<i64>> {
         let stored = self.tensors.read(name)?;
         let ids = stored.bytes().chunks_exact(8);
-        ids.map(|id| Ok(i64::from_le_bytes(id.try_into()?))).collect()
+        ids.map(|id| Ok(i64::from_le_bytes(id.try_into()?)))
+            .collect()
     }
 }
 
@@ -307,21 +340,39 @@ fn compare_decoder<B: VlmBackend>(
     let prompt = pipeline.prompt(&fixture.request(&fixture.images)?)?;
     let theirs = fixture.ids("prompt_ids")?;
     // A placeholder is any number in the reference; where rows go is what counts.
-    let is_row = |at: usize| prompt.image_spans.iter().any(|span| span.range().contains(&at));
-    let same = |(at, (ours, theirs)): (usize, (&u32, &i64))| i64::from(*ours) == *theirs || is_row(at);
+    let is_row = |at: usize| {
+        prompt
+            .image_spans
+            .iter()
+            .any(|span| span.range().contains(&at))
+    };
+    let same =
+        |(at, (ours, theirs)): (usize, (&u32, &i64))| i64::from(*ours) == *theirs || is_row(at);
     let pairs = prompt.ids.iter().zip(&theirs).enumerate();
     let is_equal = prompt.ids.len() == theirs.len() && { pairs }.all(same);
     let detail = format!("{} tokens", prompt.ids.len());
-    stages.push(Stage { name: "prompt_ids", difference: None, is_equal, detail });
+    stages.push(Stage {
+        name: "prompt_ids",
+        difference: None,
+        is_equal,
+        detail,
+    });
     if !is_equal {
         return Ok(());
     }
-    let images = prompt.image_spans.iter().zip(rows).map(|(span, rows)| InputImage {
-        key: span.image as u64,
-        start: span.start,
-        rows,
-    });
-    let input = DecoderInput { images: images.collect(), token_ids: prompt.ids };
+    let images = prompt
+        .image_spans
+        .iter()
+        .zip(rows)
+        .map(|(span, rows)| InputImage {
+            key: span.image as u64,
+            start: span.start,
+            rows,
+        });
+    let input = DecoderInput {
+        images: images.collect(),
+        token_ids: prompt.ids,
+    };
     let generated = fixture.ids("generated_ids")?;
     let (logits, step_logits) = decode_along(pipeline, &input, &generated)?;
     stages.push(compare("logits", logits, fixture)?);
@@ -342,7 +393,10 @@ fn decode_along<B: VlmBackend>(
     let mut cache = KvCache::new(config, 1, capacity, pipeline.device());
     cache.rotate_for(config, input.len());
     let images = input.images.iter();
-    let images = images.map(|image| SplicedRows { start: image.start, rows: image.rows.clone() });
+    let images = images.map(|image| SplicedRows {
+        start: image.start,
+        rows: image.rows.clone(),
+    });
     let embeds = embed(&input.token_ids, images.collect());
     let all = decoder.prefill(embeds.clone(), &mut cache, 0, LogitsFor::All)?;
     let logits = values(all.context("logits of every token were asked for")?)?;
@@ -404,15 +458,28 @@ fn compare(name: &'static str, ours: Vec<f32>, fixture: &Fixture) -> Result<Stag
 }
 
 fn largest_difference(ours: &[f32], theirs: &[f32]) -> Result<f32> {
-    ensure!(ours.len() == theirs.len(), "{} values, the reference has {}", ours.len(), theirs.len());
+    ensure!(
+        ours.len() == theirs.len(),
+        "{} values, the reference has {}",
+        ours.len(),
+        theirs.len()
+    );
     // `f32::max` would lose a NaN, which is the largest difference there is.
     let differences = ours.iter().zip(theirs).map(|(a, b)| (a - b).abs());
-    Ok(differences.fold(0.0, |largest, next| if next.is_nan() { f32::INFINITY } else { next.max(largest) }))
+    Ok(differences.fold(0.0, |largest, next| {
+        if next.is_nan() {
+            f32::INFINITY
+        } else {
+            next.max(largest)
+        }
+    }))
 }
 
 fn values<B: VlmBackend, const D: usize>(tensor: Tensor<B, D>) -> Result<Vec<f32>> {
     let device = tensor.device();
-    let data = tensor.try_into_data().map_err(|error| anyhow::anyhow!("{error}"))?;
+    let data = tensor
+        .try_into_data()
+        .map_err(|error| anyhow::anyhow!("{error}"))?;
     B::sync(&device).map_err(|error| anyhow::anyhow!("{error}"))?;
     Ok(data.iter::<f32>().collect())
 }

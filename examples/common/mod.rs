@@ -42,17 +42,20 @@ pub enum Weights {
 impl ModelArgs {
     /// Opens the model, with a progress bar where somebody looks.
     pub fn open(&self) -> Result<AnyPipeline> {
-        let folder = self.model.clone().unwrap_or_else(|| PathBuf::from(DEMO_MODEL));
+        let folder = self
+            .model
+            .clone()
+            .unwrap_or_else(|| PathBuf::from(DEMO_MODEL));
         let bar = progress_bar();
         let shown = Mutex::new(bar.clone());
-        let options = LoadOptions::new().with_weights(self.weight_type()?).with_progress(
-            move |progress| {
+        let options = LoadOptions::new()
+            .with_weights(self.weight_type()?)
+            .with_progress(move |progress| {
                 if let Ok(bar) = shown.lock() {
                     bar.set_length(progress.total_bytes);
                     bar.set_position(progress.done_bytes);
                 }
-            },
-        );
+            });
         let pipeline = AnyPipeline::open(&folder, self.device, &options);
         bar.finish_and_clear();
         pipeline.with_context(|| format!("cannot open the model in {}", folder.display()))
@@ -111,10 +114,7 @@ impl AnswerArgs {
     }
 
     /// Puts the settings on a request.
-    pub fn apply<I>(
-        &self,
-        request: burn_vlm::AskRequest<I>,
-    ) -> Result<burn_vlm::AskRequest<I>> {
+    pub fn apply<I>(&self, request: burn_vlm::AskRequest<I>) -> Result<burn_vlm::AskRequest<I>> {
         if self.adapter.is_some() {
             bail!("adapters are not available in this version: merge the adapter into the model");
         }
@@ -131,10 +131,14 @@ impl AnswerArgs {
 
 /// An answer as one JSON object.
 pub fn answer_json(answer: &Answer) -> Value {
-    let kernels: Value = answer.kernels.calls().fold(json!({}), |mut kernels, (name, by, calls)| {
-        kernels[name][by.to_string()] = json!(calls);
-        kernels
-    });
+    let kernels: Value =
+        answer
+            .kernels
+            .calls()
+            .fold(json!({}), |mut kernels, (name, by, calls)| {
+                kernels[name][by.to_string()] = json!(calls);
+                kernels
+            });
     json!({
         "text": answer.text,
         "token_ids": answer.token_ids,
@@ -163,9 +167,7 @@ pub fn milliseconds(duration: Duration) -> f64 {
 }
 
 /// Writes the pieces of an answer as they come.
-pub fn print_pieces(
-    pieces: impl Iterator<Item = burn_vlm::Result<String>>,
-) -> Result<()> {
+pub fn print_pieces(pieces: impl Iterator<Item = burn_vlm::Result<String>>) -> Result<()> {
     let mut out = std::io::stdout().lock();
     for piece in pieces {
         write!(out, "{}", piece?)?;

@@ -1,0 +1,252 @@
+use std::path::PathBuf;
+
+/// Names an error message spells out before it only counts the rest.
+const MAX_LISTED: usize = 20;
+
+/// Weights that cannot be loaded.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum CheckpointError {
+    /// The folder holds no weights in a layout this crate reads.
+    #[error("no weights in {}: looked for {}", folder.display(), looked_for.join(", "))]
+    Missing {
+        /// The folder that was opened.
+        folder: PathBuf,
+        /// The file names looked for, in order.
+        looked_for: Vec<String>,
+    },
+    /// The folder holds several weight files and nothing says which are meant.
+    #[error(
+        "{} holds {} weight files and no index: {}; open the wanted files by name",
+        folder.display(), found.len(), list(found)
+    )]
+    Ambiguous {
+        /// The folder that was opened.
+        folder: PathBuf,
+        /// Names of its weight files.
+        found: Vec<String>,
+    },
+    /// An index names a file in a way that could reach outside of its folder.
+    #[error("{} names the shard {name:?}, which {reason}", index.display())]
+    UnsafeName {
+        /// The index file.
+        index: PathBuf,
+        /// The name as written there.
+        name: String,
+        /// The rule that it breaks.
+        reason: &'static str,
+    },
+    /// A link leads out of the model folder.
+    #[error(
+        "{} leads to {}, outside of the model folder; open that file by name if it is meant",
+        path.display(), target.display()
+    )]
+    Outside {
+        /// The file inside the folder.
+        path: PathBuf,
+        /// Where it leads.
+        target: PathBuf,
+    },
+    /// Something that is not a regular file stands where weights were expected.
+    #[error("{} is {found}, expected a regular file", path.display())]
+    NotAFile {
+        /// The path that was to be read.
+        path: PathBuf,
+        /// What is there.
+        found: &'static str,
+    },
+    /// Files that the index names are not in the folder.
+    #[error("{} names {} file(s) that are missing: {}", index.display(), shards.len(), list(shards))]
+    MissingShards {
+        /// The index file.
+        index: PathBuf,
+        /// The missing files, by name.
+        shards: Vec<String>,
+    },
+    /// A shard lacks tensors that the index promises in it.
+    #[error(
+        "{} lacks {} tensor(s) that the index places there: {}",
+        shard.display(), tensors.len(), list(tensors)
+    )]
+    NotInShard {
+        /// The shard.
+        shard: PathBuf,
+        /// The promised tensors, by name.
+        tensors: Vec<String>,
+    },
+    /// A shard holds tensors that the index does not place in it.
+    #[error(
+        "{} holds {} tensor(s) that the index does not place there: {}",
+        shard.display(), tensors.len(), list(tensors)
+    )]
+    NotInIndex {
+        /// The shard.
+        shard: PathBuf,
+        /// The surplus tensors, by name.
+        tensors: Vec<String>,
+    },
+    /// One name stands for two tensors.
+    #[error("tensor `{tensor}` is stored twice: in {} and in {}", first.display(), second.display())]
+    Duplicate {
+        /// The tensor.
+        tensor: String,
+        /// The file that holds it first.
+        first: PathBuf,
+        /// The file that holds it again; may be the same.
+        second: PathBuf,
+    },
+    /// A file breaks the rules of its format.
+    #[error("{} is not a valid {format} file: {reason}", path.display())]
+    Malformed {
+        /// The file.
+        path: PathBuf,
+        /// The format that it should have.
+        format: &'static str,
+        /// The rule that it breaks.
+        reason: String,
+    },
+    /// The entry of one tensor contradicts itself, the file, or another tensor.
+    #[error("{}: tensor `{tensor}` {reason}", path.display())]
+    InvalidTensor {
+        /// The file.
+        path: PathBuf,
+        /// The tensor.
+        tensor: String,
+        /// The contradiction.
+        reason: String,
+    },
+    /// A file asks for more than any real checkpoint needs.
+    #[error("{}: {what} is {found}, the limit is {limit}", path.display())]
+    Limit {
+        /// The file.
+        path: PathBuf,
+        /// What was counted.
+        what: &'static str,
+        /// The number in the file.
+        found: u64,
+        /// The largest number accepted.
+        limit: u64,
+    },
+    /// A file ends before its data does, or has shrunk since it was opened.
+    #[error(
+        "{} ends early: {len_bytes} bytes at {offset} are needed; fetch the file again",
+        path.display()
+    )]
+    Truncated {
+        /// The file.
+        path: PathBuf,
+        /// Where the read began.
+        offset: u64,
+        /// How much was to be read.
+        len_bytes: u64,
+    },
+    /// A format, or a part of one, that this crate does not read.
+    #[error("{} is {found}: {remedy}", path.display())]
+    Unsupported {
+        /// The file.
+        path: PathBuf,
+        /// What the file is or contains.
+        found: String,
+        /// What to do instead.
+        remedy: &'static str,
+    },
+    /// A pickle asks for a Python object that is not part of a tensor.
+    #[error(
+        "{} asks for the Python object `{global}`, which is never loaded; \
+         save the state dict alone, best as safetensors",
+        path.display()
+    )]
+    ForbiddenGlobal {
+        /// The file.
+        path: PathBuf,
+        /// Module and name of the object.
+        global: String,
+    },
+    /// A tensor that the checkpoint does not hold was asked for.
+    #[error("the checkpoint holds no tensor `{tensor}`{}", hint(nearest.as_deref()))]
+    UnknownTensor {
+        /// The name asked for.
+        tensor: String,
+        /// The most similar name that the checkpoint holds.
+        nearest: Option<String>,
+    },
+    /// A tensor is stored in an element type that no parameter can take.
+    #[error("tensor `{tensor}` is stored as {found}; parameters are read from {}", supported.join(", "))]
+    ElementType {
+        /// The tensor.
+        tensor: String,
+        /// The element type in the file.
+        found: &'static str,
+        /// The element types that would work.
+        supported: Vec<&'static str>,
+    },
+    /// A weight is too large for the element type it shall be kept in.
+    #[error(
+        "tensor `{tensor}` holds {value}, which {target} cannot represent; load it as f32 or bf16"
+    )]
+    Overflow {
+        /// The tensor.
+        tensor: String,
+        /// The first value out of range.
+        value: f32,
+        /// The element type asked for.
+        target: &'static str,
+    },
+    /// The device cannot hold weights of the element type asked for.
+    #[error("the device has no {weight_type} tensors; load the weights as f32")]
+    WeightType {
+        /// The element type asked for.
+        weight_type: &'static str,
+    },
+    /// Two tensors of the checkpoint are meant for one parameter.
+    #[error("tensors `{first}` and `{second}` both stand for the parameter `{parameter}`")]
+    NameCollision {
+        /// Path of the parameter in the module.
+        parameter: String,
+        /// One tensor.
+        first: String,
+        /// The other tensor.
+        second: String,
+    },
+    /// Checkpoint and model do not fit: parameters without a tensor, or tensors without a parameter.
+    #[error("the weights do not fit the model: {report}; are weights and config.json of one model")]
+    Incomplete {
+        /// Parameters that no tensor fills, by path.
+        missing: Vec<String>,
+        /// Parameters whose tensor has another shape, by path.
+        mismatched: Vec<String>,
+        /// Tensors that fill no parameter, by name.
+        unused: Vec<String>,
+        /// The load report in words, with shapes and near misses.
+        report: String,
+    },
+}
+
+fn list(names: &[String]) -> String {
+    let listed = names
+        .iter()
+        .take(MAX_LISTED)
+        .cloned()
+        .collect::<Vec<_>>()
+        .join(", ");
+    match names.len().saturating_sub(MAX_LISTED) {
+        0 => listed,
+        rest => format!("{listed} and {rest} more"),
+    }
+}
+
+fn hint(nearest: Option<&str>) -> String {
+    nearest.map_or_else(String::new, |name| format!("; did you mean `{name}`"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_list_of_names_is_cut_and_counted() {
+        let names: Vec<String> = (0..23).map(|index| format!("n{index}")).collect();
+        assert!(list(&names).ends_with("n19 and 3 more"));
+        assert_eq!(list(&names[..2]), "n0, n1");
+    }
+}

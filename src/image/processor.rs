@@ -1,0 +1,63 @@
+//! The image processors of `transformers` that make one tile of a picture.
+
+use super::preprocess::{CLIP_MEAN, CLIP_STD};
+use super::{ImageSize, ResampleFilter, ResizeTo};
+
+/// What a processor class of `transformers` does where the file is silent.
+pub(super) struct Processor {
+    pub(super) name: &'static str,
+    pub(super) resize_to: ResizeTo,
+    /// What a single number in `size` means, as files of old versions have it.
+    pub(super) size_from_edge: fn(usize) -> ResizeTo,
+    pub(super) filter: ResampleFilter,
+    pub(super) crop_size: Option<ImageSize>,
+    pub(super) mean: [f64; 3],
+    pub(super) std: [f64; 3],
+    /// Whether `do_pad` means a square; elsewhere it only aligns the pictures of a batch.
+    pub(super) pads_to_square: bool,
+}
+
+pub(super) const CLIP: Processor = Processor {
+    name: "CLIPImageProcessor",
+    resize_to: ResizeTo::ShortestEdge(224),
+    size_from_edge: ResizeTo::ShortestEdge,
+    filter: ResampleFilter::Bicubic,
+    crop_size: Some(ImageSize::square(224)),
+    mean: CLIP_MEAN,
+    std: CLIP_STD,
+    pads_to_square: false,
+};
+
+const LLAVA: Processor = Processor {
+    name: "LlavaImageProcessor",
+    pads_to_square: true,
+    ..CLIP
+};
+
+const BLIP: Processor = Processor {
+    name: "BlipImageProcessor",
+    resize_to: ResizeTo::Exact(ImageSize::square(384)),
+    size_from_edge: square,
+    crop_size: None,
+    ..CLIP
+};
+
+const SIGLIP: Processor = Processor {
+    name: "SiglipImageProcessor",
+    resize_to: ResizeTo::Exact(ImageSize::square(224)),
+    mean: [0.5; 3],
+    std: [0.5; 3],
+    ..BLIP
+};
+
+const VIT: Processor = Processor {
+    name: "ViTImageProcessor",
+    filter: ResampleFilter::Bilinear,
+    ..SIGLIP
+};
+
+pub(super) const PROCESSORS: [&Processor; 5] = [&CLIP, &LLAVA, &BLIP, &SIGLIP, &VIT];
+
+fn square(edge: usize) -> ResizeTo {
+    ResizeTo::Exact(ImageSize::square(edge))
+}

@@ -1,0 +1,230 @@
+//! The tensors of a model on disk, whatever files they are spread over.
+
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+use std::path::Path;
+
+use burn::tensor::TensorData;
+
+use super::element::WeightType;
+use super::file::WeightFile;
+use super::folder::{Folder, FolderWeights};
+use super::format::read_tensors;
+use super::index::ShardIndex;
+use super::limits::{MAX_SHARDS, MAX_TENSORS};
+use super::near_miss::nearest;
+use super::tensor::{StoredTensor, TensorEntry, TensorInfo};
+use crate::error::{CheckpointError, Result};
+
+/// The weights of a model on disk: safetensors or PyTorch files, one or many.
+///
+/// Opening reads what describes the tensors and checks all of it: shapes, types, sizes and places
+/// are consistent and lie inside of their files. The tensors themselves are read one by one when
+/// they are asked for, so that a model is never on the host as a whole.
+///
+/// # Examples
+///
+/// ```no_run
+/// use burn_vlm::weights::Checkpoint;
+///
+/// let checkpoint = Checkpoint::open("models/llava-1.5-7b-hf")?;
+/// for (name, info) in checkpoint.iter() {
+///     println!("{name} {:?} {}", info.shape(), info.element_type());
+/// }
+/// let head = checkpoint.read("lm_head.weight")?.to_f32()?;
+/// # let _ = head;
+/// # Ok::<(), burn_vlm::error::Error>(())
+/// ```
+#[derive(Debug)]
+pub struct Checkpoint {
+    files: Vec<WeightFile>,
+    tensors: BTreeMap<String, FiledTensor>,
+}
+
+#[derive(Debug)]
+struct FiledTensor {
+    /// Position in `files`.
+    file: usize,
+    entry: TensorEntry,
+}
+
+impl Checkpoint {
+    /// Opens the weights of a model folder.
+    ///
+    /// Looks for `model.safetensors.index.json`, `model.safetensors`,
+    /// `pytorch_model.bin.index.json` and `pytorch_model.bin`, in this order, then for the only
+    /// other file that ends in `.safetensors`, `.bin` or `.pth`. A file of the folder may be a link
+    /// only inside of it, or into the blobs of the Hugging Face cache that the folder belongs to.
+    ///
+    /// # Errors
+    ///
+    /// [`CheckpointError`] if no or several files could be meant, if a file or the index is
+    /// damaged or names what it must not, or if index and shards disagree.
+    pub fn open(folder: impl AsRef<Path>) -> Result<Self> {
+        let folder = Folder::open(folder.as_ref())?;
+        let mut checkpoint = Self::empty();
+        match folder.find_weights()? {
+            FolderWeights::Single(path) => {
+                checkpoint.add_all(WeightFile::open(&path)?)?;
+            }
+            FolderWeights::Sharded { index_path, index } => {
+                checkpoint.add_shards(&folder, &index_path, &index)?;
+            }
+        }
+        Ok(checkpoint)
+    }
+
+    /// Opens files by name, wherever they are; together they make one checkpoint.
+    ///
+    /// # Errors
+    ///
+    /// [`CheckpointError`] if a file is damaged, or if two of them hold the same tensor.
+    pub fn open_files(paths: &[impl AsRef<Path>]) -> Result<Self> {
+        let mut checkpoint = Self::empty();
+        for path in paths {
+            let file = WeightFile::open(path.as_ref())?;
+            file.require_at_most(MAX_SHARDS as u64, "the number of files", paths.len() as u64)?;
+            checkpoint.add_all(file)?;
+        }
+        Ok(checkpoint)
+    }
+
+    /// The tensors in the order of their names.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &TensorInfo)> {
+        self.tensors
+            .iter()
+            .map(|(name, tensor)| (name.as_str(), &tensor.entry.info))
+    }
+
+    /// What is known of a tensor, or `None` if there is none of that name.
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<&TensorInfo> {
+        self.tensors.get(name).map(|tensor| &tensor.entry.info)
+    }
+
+    /// How many tensors there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.tensors.len()
+    }
+
+    /// Whether there is no tensor at all.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.tensors.is_empty()
+    }
+
+    /// The files that hold the tensors.
+    pub fn paths(&self) -> impl Iterator<Item = &Path> {
+        self.files.iter().map(WeightFile::path)
+    }
+
+    /// Reads a tensor as it is stored.
+    ///
+    /// # Errors
+    ///
+    /// [`CheckpointError::UnknownTensor`], [`CheckpointError::Truncated`], or
+    /// [`Error::Io`](crate::error::Error::Io).
+    pub fn read(&self, name: &str) -> Result<StoredTensor> {
+        let (file, entry) = self.find(name)?;
+        entry.read(name, file)
+    }
+
+    /// Reads a tensor as `weight_type`, as one axis of all its elements.
+    ///
+    /// Conversion happens while reading: this is the only copy of the tensor on the host.
+    ///
+    /// # Errors
+    ///
+    /// As [`read`](Self::read); also [`CheckpointError::ElementType`] if the elements are no floats
+    /// of 16 or 32 bits, and [`CheckpointError::Overflow`] if one is too large for `weight_type`.
+    pub fn read_as(&self, name: &str, weight_type: WeightType) -> Result<TensorData> {
+        let (file, entry) = self.find(name)?;
+        entry.read_as(name, file, weight_type)
+    }
+
+    fn empty() -> Self {
+        Self {
+            files: Vec::new(),
+            tensors: BTreeMap::new(),
+        }
+    }
+
+    fn find(&self, name: &str) -> Result<(&WeightFile, &TensorEntry)> {
+        let Some(tensor) = self.tensors.get(name) else {
+            let nearest = nearest(name, self.tensors.keys().map(String::as_str));
+            let (tensor, nearest) = (name.to_string(), nearest.map(str::to_string));
+            return Err(CheckpointError::UnknownTensor { tensor, nearest }.into());
+        };
+        Ok((&self.files[tensor.file], &tensor.entry))
+    }
+
+    fn add_all(&mut self, file: WeightFile) -> Result<()> {
+        let tensors = read_tensors(&file)?;
+        self.add(file, tensors)
+    }
+
+    fn add_shards(&mut self, folder: &Folder, index_path: &Path, index: &ShardIndex) -> Result<()> {
+        let shards = folder.missing(index.shards.keys());
+        if !shards.is_empty() {
+            let index = index_path.to_path_buf();
+            return Err(CheckpointError::MissingShards { index, shards }.into());
+        }
+        for (shard, promised) in &index.shards {
+            let file = folder.open_file(shard)?;
+            let tensors = read_tensors(&file)?;
+            let shard = file.path().to_path_buf();
+            let absent = promised.iter().filter(|name| !tensors.contains_key(*name));
+            require_none(absent, |tensors| CheckpointError::NotInShard {
+                shard: shard.clone(),
+                tensors,
+            })?;
+            let surplus = tensors.keys().filter(|name| !promised.contains(*name));
+            require_none(surplus, |tensors| CheckpointError::NotInIndex {
+                shard: shard.clone(),
+                tensors,
+            })?;
+            self.add(file, tensors)?;
+        }
+        Ok(())
+    }
+
+    fn add(&mut self, file: WeightFile, tensors: BTreeMap<String, TensorEntry>) -> Result<()> {
+        let count = (self.tensors.len() + tensors.len()) as u64;
+        file.require_at_most(MAX_TENSORS as u64, "the number of tensors", count)?;
+        self.files.push(file);
+        let file = self.files.len() - 1;
+        for (name, entry) in tensors {
+            match self.tensors.entry(name) {
+                Entry::Vacant(vacant) => vacant.insert(FiledTensor { file, entry }),
+                Entry::Occupied(occupied) => {
+                    let tensor = occupied.key().clone();
+                    let first = self.files[occupied.get().file].path().to_path_buf();
+                    let second = self.files[file].path().to_path_buf();
+                    return Err(CheckpointError::Duplicate {
+                        tensor,
+                        first,
+                        second,
+                    }
+                    .into());
+                }
+            };
+        }
+        Ok(())
+    }
+}
+
+fn require_none<'n>(
+    names: impl Iterator<Item = &'n String>,
+    error: impl FnOnce(Vec<String>) -> CheckpointError,
+) -> Result<()> {
+    let names: Vec<String> = names.cloned().collect();
+    if names.is_empty() {
+        Ok(())
+    } else {
+        Err(error(names).into())
+    }
+}
+
+#[cfg(test)]
+mod tests;

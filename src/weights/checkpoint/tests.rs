@@ -1,0 +1,425 @@
+use super::*;
+use crate::error::Error;
+use crate::weights::test_files::{checkpoint_error, f32_safetensors, folder, pytorch_fixtures};
+
+fn index(entries: &[(&str, &str)]) -> Vec<u8> {
+    let entries: Vec<_> = entries
+        .iter()
+        .map(|(tensor, shard)| format!("{tensor:?}: {shard:?}"))
+        .collect();
+    format!(
+        r#"{{"metadata": {{"total_size": 1}}, "weight_map": {{{}}}}}"#,
+        entries.join(", ")
+    )
+    .into_bytes()
+}
+
+const INDEX: &str = "model.safetensors.index.json";
+
+/// A folder of an index and of shards that hold the named tensors.
+fn sharded(map: &[(&str, &str)], shards: &[(&str, &[&str])]) -> tempfile::TempDir {
+    let folder = folder(&[(INDEX, &index(map))]);
+    for (shard, names) in shards {
+        let tensors: Vec<_> = names
+            .iter()
+            .map(|name| (*name, [2usize].as_slice()))
+            .collect();
+        std::fs::write(folder.path().join(shard), f32_safetensors(&tensors)).unwrap();
+    }
+    folder
+}
+
+#[test]
+fn a_single_file_is_read_lazily_and_in_the_order_of_names() {
+    let folder = folder(&[(
+        "model.safetensors",
+        &f32_safetensors(&[("b", &[2, 2]), ("a", &[3])]),
+    )]);
+    let checkpoint = Checkpoint::open(folder.path()).unwrap();
+    let names: Vec<_> = checkpoint.iter().map(|(name, _)| name).collect();
+    assert_eq!(names, ["a", "b"]);
+    assert_eq!(
+        checkpoint.read("b").unwrap().to_f32().unwrap(),
+        [0.0, 1.0, 2.0, 3.0]
+    );
+    assert_eq!(checkpoint.get("a").unwrap().shape(), [3]);
+    assert_eq!(checkpoint.get("c"), None);
+}
+
+#[test]
+fn shards_of_both_formats_make_one_checkpoint() {
+    let folder = sharded(
+        &[
+            ("a", "m-1.safetensors"),
+            ("b", "m-2.safetensors"),
+            ("c", "m-1.safetensors"),
+        ],
+        &[
+            ("m-1.safetensors", &["a", "c"]),
+            ("m-2.safetensors", &["b"]),
+        ],
+    );
+    let checkpoint = Checkpoint::open(folder.path()).unwrap();
+    assert_eq!(checkpoint.len(), 3);
+    assert_eq!(checkpoint.paths().count(), 2);
+    let checkpoint = Checkpoint::open(pytorch_fixtures().join("sharded")).unwrap();
+    assert_eq!(checkpoint.get("b.weight").unwrap().shape(), [3, 2]);
+    assert_eq!(checkpoint.len(), 3);
+}
+
+#[test]
+fn safetensors_win_over_pytorch_and_an_index_over_a_single_file() {
+    let folder = sharded(&[("a", "m-1.safetensors")], &[("m-1.safetensors", &["a"])]);
+    std::fs::write(
+        folder.path().join("model.safetensors"),
+        f32_safetensors(&[("x", &[1])]),
+    )
+    .unwrap();
+    std::fs::write(folder.path().join("pytorch_model.bin"), b"not read").unwrap();
+    assert!(Checkpoint::open(folder.path()).unwrap().get("a").is_some());
+    std::fs::remove_file(folder.path().join(INDEX)).unwrap();
+    assert!(Checkpoint::open(folder.path()).unwrap().get("x").is_some());
+}
+
+#[test]
+fn the_only_weight_file_is_taken_and_of_several_none() {
+    let one = folder(&[
+        ("adapter.safetensors", &f32_safetensors(&[("a", &[1])])),
+        ("notes.txt", b""),
+    ]);
+    assert_eq!(Checkpoint::open(one.path()).unwrap().len(), 1);
+    std::fs::write(one.path().join("other.pth"), b"").unwrap();
+    match checkpoint_error(Checkpoint::open(one.path())) {
+        CheckpointError::Ambiguous { found, .. } => {
+            assert_eq!(found, ["adapter.safetensors", "other.pth"]);
+        }
+        other => panic!("{other}"),
+    }
+}
+
+#[test]
+fn a_folder_without_weights_says_what_was_looked_for() {
+    match checkpoint_error(Checkpoint::open(folder(&[("config.json", b"{}")]).path())) {
+        CheckpointError::Missing { looked_for, .. } => assert_eq!(looked_for[0], INDEX),
+        other => panic!("{other}"),
+    }
+    let error = Checkpoint::open("/nowhere/at/all").unwrap_err();
+    assert!(matches!(error, Error::Io { .. }), "{error}");
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let error = checkpoint_error(Checkpoint::open(file.path()));
+    assert!(matches!(error, CheckpointError::NotAFile { .. }), "{error}");
+}
+
+#[test]
+fn an_index_that_is_none_is_malformed() {
+    let repeated = br#"{"weight_map": {"a": "m.safetensors", "a": "m.safetensors"}}"#;
+    let cases: [&[u8]; 7] = [
+        b"",
+        b"[]",
+        b"{}",
+        br#"{"weight_map": []}"#,
+        br#"{"weight_map": {"a": 1}}"#,
+        br#"{"weight_map": {}}"#,
+        b"\xff",
+    ];
+    for content in cases {
+        let error = checkpoint_error(Checkpoint::open(folder(&[(INDEX, content)]).path()));
+        assert!(
+            matches!(error, CheckpointError::Malformed { .. }),
+            "{error}"
+        );
+    }
+    let error = checkpoint_error(Checkpoint::open(folder(&[(INDEX, repeated)]).path()));
+    assert!(
+        matches!(error, CheckpointError::Duplicate { .. }),
+        "{error}"
+    );
+}
+
+#[test]
+fn an_index_larger_than_any_is_over_the_limit() {
+    let many: Vec<_> = (0..1000)
+        .map(|n| (format!("t{n}"), format!("m{n}.safetensors")))
+        .collect();
+    let many: Vec<_> = many
+        .iter()
+        .map(|(tensor, shard)| (tensor.as_str(), shard.as_str()))
+        .collect();
+    let error = checkpoint_error(Checkpoint::open(folder(&[(INDEX, &index(&many))]).path()));
+    assert!(matches!(error, CheckpointError::Limit { .. }), "{error}");
+    let folder = folder(&[(INDEX, b"{}")]);
+    let file = std::fs::File::options()
+        .write(true)
+        .open(folder.path().join(INDEX))
+        .unwrap();
+    file.set_len(1 << 40).unwrap();
+    let error = checkpoint_error(Checkpoint::open(folder.path()));
+    assert!(matches!(error, CheckpointError::Limit { .. }), "{error}");
+}
+
+#[test]
+fn an_index_cannot_name_a_file_elsewhere() {
+    for name in [
+        "../m.safetensors",
+        "/etc/passwd",
+        "a/m.safetensors",
+        "C:\\m.safetensors",
+        "m.bin",
+    ] {
+        let folder = sharded(&[("a", name)], &[]);
+        let error = checkpoint_error(Checkpoint::open(folder.path()));
+        assert!(
+            matches!(error, CheckpointError::UnsafeName { .. }),
+            "{name}: {error}"
+        );
+    }
+}
+
+#[test]
+fn index_and_shards_must_agree() {
+    let one: &[(&str, &str)] = &[("a", "m-1.safetensors")];
+    let folder = sharded(one, &[]);
+    match checkpoint_error(Checkpoint::open(folder.path())) {
+        CheckpointError::MissingShards { shards, .. } => assert_eq!(shards, ["m-1.safetensors"]),
+        other => panic!("{other}"),
+    }
+    let folder = sharded(one, &[("m-1.safetensors", &["b"])]);
+    match checkpoint_error(Checkpoint::open(folder.path())) {
+        CheckpointError::NotInShard { tensors, .. } => assert_eq!(tensors, ["a"]),
+        other => panic!("{other}"),
+    }
+    let folder = sharded(one, &[("m-1.safetensors", &["a", "b"])]);
+    match checkpoint_error(Checkpoint::open(folder.path())) {
+        CheckpointError::NotInIndex { tensors, .. } => assert_eq!(tensors, ["b"]),
+        other => panic!("{other}"),
+    }
+    let folder = sharded(one, &[]);
+    std::fs::write(folder.path().join("m-1.safetensors"), b"").unwrap();
+    let error = checkpoint_error(Checkpoint::open(folder.path()));
+    assert!(
+        matches!(error, CheckpointError::Malformed { .. }),
+        "{error}"
+    );
+}
+
+#[test]
+fn files_that_hold_the_same_tensor_do_not_make_one_checkpoint() {
+    let file = f32_safetensors(&[("a", &[1])]);
+    let folder = folder(&[("x.safetensors", &file), ("y.safetensors", &file)]);
+    let paths = ["x.safetensors", "y.safetensors"].map(|name| folder.path().join(name));
+    match checkpoint_error(Checkpoint::open_files(&paths)) {
+        CheckpointError::Duplicate {
+            tensor,
+            first,
+            second,
+        } => {
+            assert_eq!((tensor.as_str(), [first, second]), ("a", paths));
+        }
+        other => panic!("{other}"),
+    }
+}
+
+#[test]
+fn files_of_other_formats_are_recognised() {
+    let lfs = b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n";
+    for content in [lfs.as_slice(), b"GGUF\x03\x00\x00\x00\x00\x00\x00\x00"] {
+        for name in ["model.safetensors", "pytorch_model.bin"] {
+            let error = checkpoint_error(Checkpoint::open(folder(&[(name, content)]).path()));
+            assert!(
+                matches!(error, CheckpointError::Unsupported { .. }),
+                "{error}"
+            );
+        }
+    }
+    for content in [
+        b"<!DOCTYPE html>".as_slice(),
+        b"",
+        &f32_safetensors(&[("a", &[1])]),
+    ] {
+        let folder = folder(&[("pytorch_model.bin", content)]);
+        let error = checkpoint_error(Checkpoint::open(folder.path()));
+        assert!(
+            matches!(
+                error,
+                CheckpointError::Malformed {
+                    format: "PyTorch",
+                    ..
+                }
+            ),
+            "{error}"
+        );
+    }
+}
+
+#[test]
+fn an_unknown_tensor_is_answered_with_the_nearest_name() {
+    let folder = folder(&[(
+        "model.safetensors",
+        &f32_safetensors(&[("model.norm.weight", &[1])]),
+    )]);
+    let checkpoint = Checkpoint::open(folder.path()).unwrap();
+    match checkpoint_error(checkpoint.read("model.norm.bias")) {
+        CheckpointError::UnknownTensor { nearest, .. } => {
+            assert_eq!(nearest.as_deref(), Some("model.norm.weight"));
+        }
+        other => panic!("{other}"),
+    }
+}
+
+#[test]
+fn an_integer_tensor_is_listed_but_is_no_weight() {
+    let checkpoint = Checkpoint::open_files(&[pytorch_fixtures().join("plain.bin")]).unwrap();
+    assert_eq!(checkpoint.read("position_ids").unwrap().bytes().len(), 32);
+    let error = checkpoint_error(checkpoint.read_as("position_ids", WeightType::F32));
+    assert!(
+        matches!(error, CheckpointError::ElementType { found: "I64", .. }),
+        "{error}"
+    );
+}
+
+#[test]
+fn a_file_that_shrinks_after_opening_is_an_error_and_not_a_crash() {
+    let folder = folder(&[("model.safetensors", &f32_safetensors(&[("a", &[64])]))]);
+    let path = folder.path().join("model.safetensors");
+    let checkpoint = Checkpoint::open(folder.path()).unwrap();
+    std::fs::File::options()
+        .write(true)
+        .open(&path)
+        .unwrap()
+        .set_len(100)
+        .unwrap();
+    for error in [
+        checkpoint_error(checkpoint.read("a")),
+        checkpoint_error(checkpoint.read_as("a", WeightType::F16)),
+    ] {
+        assert!(
+            matches!(error, CheckpointError::Truncated { .. }),
+            "{error}"
+        );
+    }
+}
+
+#[cfg(unix)]
+mod links {
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    fn weights() -> Vec<u8> {
+        f32_safetensors(&[("a", &[2])])
+    }
+
+    #[test]
+    fn a_link_out_of_the_folder_is_refused() {
+        let outside = folder(&[("secret.safetensors", &weights())]);
+        let single = folder(&[]);
+        symlink(
+            outside.path().join("secret.safetensors"),
+            single.path().join("model.safetensors"),
+        )
+        .unwrap();
+        let shard = sharded(&[("a", "m-1.safetensors")], &[]);
+        symlink(
+            outside.path().join("secret.safetensors"),
+            shard.path().join("m-1.safetensors"),
+        )
+        .unwrap();
+        let device = folder(&[]);
+        symlink("/dev/zero", device.path().join("model.safetensors")).unwrap();
+        let index = folder(&[]);
+        symlink("/etc/passwd", index.path().join(INDEX)).unwrap();
+        let only = folder(&[]);
+        symlink(
+            outside.path().join("secret.safetensors"),
+            only.path().join("x.safetensors"),
+        )
+        .unwrap();
+        for folder in [single, shard, device, index, only] {
+            let error = checkpoint_error(Checkpoint::open(folder.path()));
+            assert!(matches!(error, CheckpointError::Outside { .. }), "{error}");
+        }
+    }
+
+    #[test]
+    fn links_inside_the_folder_and_to_the_folder_are_followed() {
+        let real = folder(&[("weights-v1.safetensors", &weights())]);
+        symlink(
+            "weights-v1.safetensors",
+            real.path().join("model.safetensors"),
+        )
+        .unwrap();
+        let parent = folder(&[]);
+        symlink(real.path(), parent.path().join("latest")).unwrap();
+        assert_eq!(
+            Checkpoint::open(parent.path().join("latest"))
+                .unwrap()
+                .len(),
+            1
+        );
+    }
+
+    #[test]
+    fn the_hugging_face_cache_may_link_to_its_own_blobs_only() {
+        let cache = folder(&[]);
+        let make = |repository: &str| {
+            let repository = cache.path().join(repository);
+            std::fs::create_dir_all(repository.join("blobs")).unwrap();
+            std::fs::create_dir_all(repository.join("snapshots/abc")).unwrap();
+            std::fs::write(repository.join("blobs/0123"), weights()).unwrap();
+            repository
+        };
+        let ours = make("models--org--name");
+        make("models--org--other");
+        let snapshot = ours.join("snapshots/abc");
+        symlink("../../blobs/0123", snapshot.join("model.safetensors")).unwrap();
+        assert_eq!(Checkpoint::open(&snapshot).unwrap().len(), 1);
+
+        std::fs::remove_file(snapshot.join("model.safetensors")).unwrap();
+        let other = "../../../models--org--other/blobs/0123";
+        symlink(other, snapshot.join("model.safetensors")).unwrap();
+        let error = checkpoint_error(Checkpoint::open(&snapshot));
+        assert!(matches!(error, CheckpointError::Outside { .. }), "{error}");
+
+        let plain = make("no-model").join("snapshots/abc");
+        symlink("../../blobs/0123", plain.join("model.safetensors")).unwrap();
+        let error = checkpoint_error(Checkpoint::open(&plain));
+        assert!(matches!(error, CheckpointError::Outside { .. }), "{error}");
+    }
+
+    #[test]
+    fn what_is_no_file_is_refused_without_waiting() {
+        let pipe = sharded(&[("a", "m-1.safetensors")], &[]);
+        let path = pipe.path().join("m-1.safetensors");
+        assert!(
+            std::process::Command::new("mkfifo")
+                .arg(path)
+                .status()
+                .unwrap()
+                .success()
+        );
+        let index_pipe = folder(&[]);
+        let path = index_pipe.path().join(INDEX);
+        assert!(
+            std::process::Command::new("mkfifo")
+                .arg(path)
+                .status()
+                .unwrap()
+                .success()
+        );
+        let directory = sharded(&[("a", "m-1.safetensors")], &[]);
+        std::fs::create_dir(directory.path().join("m-1.safetensors")).unwrap();
+        for folder in [pipe, index_pipe, directory] {
+            let error = checkpoint_error(Checkpoint::open(folder.path()));
+            assert!(matches!(error, CheckpointError::NotAFile { .. }), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_circle_of_links_is_an_error() {
+        let circle = folder(&[]);
+        symlink("b.safetensors", circle.path().join("model.safetensors")).unwrap();
+        symlink("model.safetensors", circle.path().join("b.safetensors")).unwrap();
+        let error = Checkpoint::open(circle.path()).unwrap_err();
+        assert!(matches!(error, Error::Io { .. }), "{error}");
+    }
+}

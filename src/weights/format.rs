@@ -1,0 +1,46 @@
+//! Tells the format of a weight file by its first bytes, and reads its tensors.
+
+use std::collections::BTreeMap;
+
+use super::file::WeightFile;
+use super::tensor::TensorEntry;
+use super::{pytorch, safetensors};
+use crate::error::Result;
+
+/// What a file begins with; the longest beginning that is looked for has 20 bytes.
+const BEGINNING_BYTES: u64 = 20;
+
+const ZIP: &[u8] = b"PK\x03\x04";
+/// Pickle protocol 2, then a magic number: what `torch.save` wrote before version 1.6.
+const LEGACY_PYTORCH: &[u8] = b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19.";
+const GIT_LFS: &[u8] = b"version https://git-";
+const GGUF: &[u8] = b"GGUF";
+
+/// The tensors of a file, by name.
+///
+/// # Errors
+///
+/// [`CheckpointError`](crate::error::CheckpointError) if it is no safetensors or PyTorch file, or
+/// a damaged one.
+pub(super) fn read_tensors(file: &WeightFile) -> Result<BTreeMap<String, TensorEntry>> {
+    let beginning = file.read(0, file.len_bytes().min(BEGINNING_BYTES))?;
+    if beginning.starts_with(ZIP) {
+        return pytorch::read_tensors(file);
+    }
+    if beginning.starts_with(LEGACY_PYTORCH) {
+        let remedy = "load it with torch.load(.., weights_only=True) and save it again";
+        return Err(file.unsupported("a PyTorch file from before version 1.6", remedy));
+    }
+    if beginning.starts_with(GIT_LFS) {
+        let remedy = "fetch the file itself, for example by `git lfs pull`";
+        return Err(file.unsupported("the placeholder of a file in Git LFS", remedy));
+    }
+    if beginning.starts_with(GGUF) {
+        return Err(file.unsupported("a GGUF file", "use the original safetensors weights"));
+    }
+    let extension = file.path().extension();
+    if extension.is_some_and(|extension| extension == "bin" || extension == "pth") {
+        return Err(file.malformed("PyTorch", "it does not start as a zip archive does"));
+    }
+    safetensors::read_tensors(file)
+}

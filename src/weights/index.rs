@@ -1,0 +1,156 @@
+//! The index of a sharded checkpoint: which file holds which tensor.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+use serde::Deserialize;
+
+use super::file::WeightFile;
+use super::limits::{MAX_HEADER_BYTES, MAX_SHARDS, MAX_TENSORS};
+use super::unique_map::UniqueMap;
+use crate::error::{CheckpointError, Error, Result};
+
+const FORMAT: &str = "shard index";
+
+/// Longest shard name; file systems end at 255.
+const MAX_SHARD_NAME_BYTES: usize = 128;
+
+#[derive(Debug, Deserialize)]
+struct IndexFile {
+    weight_map: UniqueMap<String>,
+}
+
+/// The tensors that each shard must hold, no more and no less.
+#[derive(Debug)]
+pub(super) struct ShardIndex {
+    pub(super) shards: BTreeMap<String, BTreeSet<String>>,
+}
+
+impl ShardIndex {
+    /// Reads an index whose shards must have the `extension`.
+    ///
+    /// # Errors
+    ///
+    /// [`CheckpointError`] if it is no index, or if a shard's name is not a plain file name.
+    pub(super) fn read(path: &Path, extension: &str) -> Result<Self> {
+        let file = WeightFile::open(path)?;
+        file.require_at_most(
+            MAX_HEADER_BYTES,
+            "the index' length in bytes",
+            file.len_bytes(),
+        )?;
+        let json = file.read(0, file.len_bytes())?;
+        let index: IndexFile = serde_json::from_slice(&json)
+            .map_err(|error| file.malformed(FORMAT, error.to_string()))?;
+        let map = index.weight_map;
+        file.require_at_most(
+            MAX_TENSORS as u64,
+            "the number of tensors",
+            map.count as u64,
+        )?;
+        if let Some(tensor) = map.repeated {
+            let path = path.to_path_buf();
+            return Err(duplicate(tensor, &path).into());
+        }
+        if map.entries.is_empty() {
+            return Err(file.malformed(FORMAT, "its weight_map is empty"));
+        }
+        Self::from_entries(&file, map.entries, extension)
+    }
+
+    fn from_entries(
+        file: &WeightFile,
+        entries: BTreeMap<String, String>,
+        extension: &str,
+    ) -> Result<Self> {
+        let mut shards: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+        for (tensor, shard) in entries {
+            if let Some(tensors) = shards.get_mut(&shard) {
+                tensors.insert(tensor);
+                continue;
+            }
+            check_shard_name(file.path(), &shard, extension)?;
+            shards.insert(shard, BTreeSet::from([tensor]));
+            let found = shards.len() as u64;
+            file.require_at_most(MAX_SHARDS as u64, "the number of shards", found)?;
+        }
+        Ok(Self { shards })
+    }
+}
+
+fn duplicate(tensor: String, path: &Path) -> CheckpointError {
+    let path = path.to_path_buf();
+    CheckpointError::Duplicate {
+        tensor,
+        first: path.clone(),
+        second: path,
+    }
+}
+
+/// A plain file name, by what it may contain: on no system can it be a path, a device or a stream.
+fn check_shard_name(index: &Path, name: &str, extension: &str) -> Result<()> {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
+    let reason = if name.len() > MAX_SHARD_NAME_BYTES {
+        "is longer than any shard's name"
+    } else if !name.bytes().all(is_plain) {
+        "is not a plain file name of letters, digits, `.`, `_` and `-`"
+    } else if !name.starts_with(|first: char| first.is_ascii_alphanumeric()) {
+        "does not start with a letter or a digit"
+    } else if Path::new(name)
+        .extension()
+        .is_none_or(|found| found != extension)
+    {
+        "has another extension than the index asks for"
+    } else {
+        return Ok(());
+    };
+    let name = name.chars().take(MAX_SHARD_NAME_BYTES).collect();
+    Err(Error::from(CheckpointError::UnsafeName {
+        index: index.to_path_buf(),
+        name,
+        reason,
+    }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_plain_names_with_the_right_extension_are_shards() {
+        let index = Path::new("index.json");
+        for name in [
+            "model-00001-of-00002.safetensors",
+            "A.safetensors",
+            "0_.-x.safetensors",
+        ] {
+            check_shard_name(index, name, "safetensors").unwrap();
+        }
+        let names = [
+            "",
+            ".safetensors",
+            "../x.safetensors",
+            "a/../../x.safetensors",
+            "/etc/passwd",
+            "C:\\x.safetensors",
+            "\\\\server\\x.safetensors",
+            "x.safetensors:stream",
+            "%2e%2e/x.safetensors",
+            "x\0.safetensors",
+            "x .safetensors",
+            "..safetensors",
+            "-x.safetensors",
+            "x.bin",
+            "x.safetensors/",
+            "é.safetensors",
+            "safetensors",
+        ];
+        for name in names {
+            let error = check_shard_name(index, name, "safetensors").unwrap_err();
+            let expected = matches!(error, Error::Checkpoint(CheckpointError::UnsafeName { .. }));
+            assert!(expected, "{name:?}: {error}");
+        }
+        let long = format!("{}.safetensors", "x".repeat(200));
+        assert!(check_shard_name(index, &long, "safetensors").is_err());
+    }
+}

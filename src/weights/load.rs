@@ -1,0 +1,163 @@
+//! Fills a module with the tensors of a checkpoint.
+
+use burn::module::{Module, ModuleMapper, Param};
+use burn::tensor::backend::Backend;
+use burn::tensor::{Bool, Int, Tensor};
+
+use super::checkpoint::Checkpoint;
+use super::key_map::KeyMap;
+use super::options::{LoadProgress, ProgressCallback, WeightOptions};
+use super::parameters::{ModulePath, Parameters};
+use super::plan::{Plan, Source};
+use super::report::LoadReport;
+use crate::error::{DeviceError, Result};
+
+/// Bytes that may be on their way to the device: uploads are queued together with their host copy.
+const MAX_QUEUED_BYTES: u64 = 256 << 20;
+
+/// Fills every float parameter of `module` from `checkpoint`, under the names that `key_map` gives.
+///
+/// All names, shapes and types are checked before the first tensor is read, and a parameter that
+/// was never made is not made to be replaced. Shapes are those of the file: nothing is transposed.
+/// Every parameter is contiguous on the device and keeps its place and its need of gradients.
+///
+/// # Errors
+///
+/// [`CheckpointError::Incomplete`](crate::error::CheckpointError::Incomplete) if module and
+/// checkpoint do not fit, another `CheckpointError` if a tensor cannot be read as the type it is
+/// to be kept in, [`DeviceError::Failed`] if the device refuses the weights.
+pub fn load_module<B: Backend, M: Module<B>>(
+    module: M,
+    checkpoint: &Checkpoint,
+    key_map: &KeyMap,
+    options: WeightOptions<'_>,
+) -> Result<(M, LoadReport)> {
+    let parameters = Parameters::<B>::of(&module);
+    let device = parameters.device.clone();
+    let plan = Plan::new(parameters, checkpoint, key_map, &options)?;
+    let mut filler = Filler::<B> {
+        checkpoint,
+        plan: &plan,
+        path: ModulePath::default(),
+        progress: options.progress,
+        done_bytes: 0,
+        queued_bytes: 0,
+        outcome: Ok(()),
+        device,
+    };
+    let module = module.map(&mut filler);
+    filler.finish()?;
+    Ok((module, plan.report))
+}
+
+struct Filler<'l, 'p, B: Backend> {
+    checkpoint: &'l Checkpoint,
+    plan: &'l Plan,
+    path: ModulePath,
+    progress: Option<&'p mut ProgressCallback<'p>>,
+    done_bytes: u64,
+    queued_bytes: u64,
+    device: Option<B::Device>,
+    /// The first failure; a mapper cannot stop the walk, so the rest of it does nothing.
+    outcome: Result<()>,
+}
+
+impl<B: Backend> Filler<'_, '_, B> {
+    fn finish(mut self) -> Result<()> {
+        std::mem::replace(&mut self.outcome, Ok(()))?;
+        self.wait_for_uploads()
+    }
+
+    fn upload<const D: usize>(
+        &mut self,
+        param: &Param<Tensor<B, D>>,
+        source: &Source,
+    ) -> Result<Tensor<B, D>> {
+        let data = self
+            .checkpoint
+            .read_as(&source.tensor, source.weight_type)?;
+        let (device, shape) = (param.lazy_device(), param.lazy_shape());
+        let options = (&device, source.weight_type.dtype());
+        // One axis first: CUDA pads the rows of a matrix that is uploaded as one.
+        let tensor = B::memory_persistent_allocations(&device, data, |data| {
+            Tensor::<B, 1>::from_data(data, options).reshape(shape.clone())
+        });
+        self.queued_bytes += source.stored_bytes;
+        if self.queued_bytes > MAX_QUEUED_BYTES {
+            self.wait_for_uploads()?;
+        }
+        self.report_progress(source);
+        Ok(tensor)
+    }
+
+    fn wait_for_uploads(&mut self) -> Result<()> {
+        self.queued_bytes = 0;
+        let Some(device) = &self.device else {
+            return Ok(());
+        };
+        B::sync(device).map_err(|error| {
+            let reason = error.to_string();
+            DeviceError::Failed {
+                stage: "the upload of weights",
+                reason,
+            }
+            .into()
+        })
+    }
+
+    fn report_progress(&mut self, source: &Source) {
+        self.done_bytes += source.stored_bytes;
+        if let Some(progress) = &mut self.progress {
+            progress(LoadProgress {
+                done_bytes: self.done_bytes,
+                total_bytes: self.plan.report.stored_bytes,
+                tensor: &source.tensor,
+            });
+        }
+    }
+}
+
+impl<B: Backend> ModuleMapper<B> for Filler<'_, '_, B> {
+    fn enter_module(&mut self, name: &str, container_type: &str) {
+        self.path.enter(name, container_type);
+    }
+
+    fn exit_module(&mut self, _name: &str, container_type: &str) {
+        self.path.exit(container_type);
+    }
+
+    fn map_float<const D: usize>(&mut self, param: Param<Tensor<B, D>>) -> Param<Tensor<B, D>> {
+        let plan = self.plan;
+        let source = plan.sources.get(&self.path.join());
+        let (Some(source), Ok(())) = (source, &self.outcome) else {
+            return param;
+        };
+        match self.upload(&param, source) {
+            Ok(tensor) => {
+                let id = param.id;
+                param.transform_for_load(tensor, id)
+            }
+            Err(error) => {
+                self.outcome = Err(error);
+                param
+            }
+        }
+    }
+
+    fn map_int<const D: usize>(
+        &mut self,
+        param: Param<Tensor<B, D, Int>>,
+    ) -> Param<Tensor<B, D, Int>> {
+        param
+    }
+
+    fn map_bool<const D: usize>(
+        &mut self,
+        param: Param<Tensor<B, D, Bool>>,
+    ) -> Param<Tensor<B, D, Bool>> {
+        param
+    }
+}
+
+#[cfg(test)]
+mod tests;

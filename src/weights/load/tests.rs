@@ -1,0 +1,369 @@
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use burn::module::{Module, Param, ParamId};
+use burn::tensor::backend::Backend;
+use burn::tensor::{DType, Tensor};
+use burn_flex::Flex;
+
+use super::*;
+use crate::error::{CheckpointError, Result};
+use crate::weights::element::WeightType;
+use crate::weights::key_map::KeyRule;
+use crate::weights::options::Strictness;
+use crate::weights::test_files::{
+    checkpoint_error, f32_safetensors, folder, pytorch_fixtures, safetensors,
+};
+
+/// How often a parameter of [`lazy`] was made.
+static INITIALISED: AtomicUsize = AtomicUsize::new(0);
+
+fn lazy<const D: usize>(shape: [usize; D]) -> Param<Tensor<Flex, D>> {
+    let make = move |device: &_, _| {
+        INITIALISED.fetch_add(1, Ordering::Relaxed);
+        Tensor::zeros(shape, device)
+    };
+    Param::uninitialized(
+        ParamId::new(),
+        make,
+        Default::default(),
+        false,
+        shape.into(),
+    )
+}
+
+#[derive(Module, Debug)]
+struct Linear<B: Backend> {
+    weight: Param<Tensor<B, 2>>,
+    bias: Option<Param<Tensor<B, 1>>>,
+}
+
+#[derive(Module, Debug)]
+struct LastMatrix<B: Backend> {
+    bias: Param<Tensor<B, 1>>,
+    weight: Param<Tensor<B, 2>>,
+}
+
+#[derive(Module, Debug)]
+enum Projector<B: Backend> {
+    Single(Linear<B>),
+    Gated(Linear<B>),
+}
+
+#[derive(Module, Debug)]
+struct Model<B: Backend> {
+    layers: Vec<Linear<B>>,
+    projector: Projector<B>,
+    patch: Linear<B>,
+    conv: Param<Tensor<B, 4>>,
+    r#type: Param<Tensor<B, 2>>,
+    words: Param<Tensor<B, 1, Int>>,
+}
+
+fn linear(out: usize, input: usize, has_bias: bool) -> Linear<Flex> {
+    Linear {
+        weight: lazy([out, input]),
+        bias: has_bias.then(|| lazy([out])),
+    }
+}
+
+fn model() -> Model<Flex> {
+    let words = Tensor::<Flex, 1, Int>::from_ints([7, 8], &Default::default());
+    Model {
+        layers: vec![linear(3, 2, true), linear(2, 3, false)],
+        projector: Projector::Single(linear(4, 2, true)),
+        patch: linear(2, 12, false),
+        conv: lazy([2, 3, 1, 1]),
+        r#type: lazy([2, 2]),
+        words: Param::initialized(ParamId::new(), words),
+    }
+}
+
+/// The tensors of [`model`] under the names that a file would have.
+const TENSORS: &[(&str, &[usize])] = &[
+    ("model.layers.0.weight", &[3, 2]),
+    ("model.layers.0.bias", &[3]),
+    ("model.layers.1.weight", &[2, 3]),
+    ("model.layers.0.rotary_emb.inv_freq", &[4]),
+    ("model.projector.weight", &[4, 2]),
+    ("model.projector.bias", &[4]),
+    ("model.patch.weight", &[2, 3, 2, 2]),
+    ("model.conv", &[2, 3, 1, 1]),
+    ("model.type", &[2, 2]),
+];
+
+fn key_map() -> KeyMap {
+    KeyMap::new(&[
+        KeyRule::rename_prefix("model.", ""),
+        KeyRule::ignore_suffix("rotary_emb.inv_freq"),
+        KeyRule::reshape_suffix("patch.weight"),
+    ])
+}
+
+fn load_from(
+    tensors: &[(&str, &[usize])],
+    options: WeightOptions,
+) -> Result<(Model<Flex>, LoadReport)> {
+    let folder = folder(&[("model.safetensors", &f32_safetensors(tensors))]);
+    load_module(
+        model(),
+        &Checkpoint::open(folder.path())?,
+        &key_map(),
+        options,
+    )
+}
+
+fn values<const D: usize>(param: &Param<Tensor<Flex, D>>) -> Vec<f32> {
+    param.val().into_data().convert::<f32>().into_vec().unwrap()
+}
+
+#[test]
+fn every_parameter_gets_its_tensor_under_its_path() {
+    let before = INITIALISED.load(Ordering::Relaxed);
+    let (model, report) = load_from(TENSORS, WeightOptions::default()).unwrap();
+    assert_eq!(values(&model.layers[0].weight), [0., 1., 2., 3., 4., 5.]);
+    assert_eq!(values(model.layers[0].bias.as_ref().unwrap()), [0., 1., 2.]);
+    let Projector::Single(projector) = &model.projector else {
+        panic!("{model}")
+    };
+    assert_eq!(projector.weight.shape().dims(), [4, 2]);
+    assert_eq!(values(&model.patch.weight).len(), 24);
+    assert_eq!(model.patch.weight.shape().dims(), [2, 12]);
+    assert_eq!(values(&model.conv), [0., 1., 2., 3., 4., 5.]);
+    assert_eq!(
+        model
+            .words
+            .val()
+            .into_data()
+            .convert::<i32>()
+            .into_vec::<i32>()
+            .unwrap(),
+        [7, 8]
+    );
+    assert_eq!(report.applied.len(), 8);
+    assert_eq!(report.ignored, ["model.layers.0.rotary_emb.inv_freq"]);
+    assert_eq!(report.kept, ["words"]);
+    assert_eq!(
+        INITIALISED.load(Ordering::Relaxed),
+        before,
+        "a parameter was made to be replaced"
+    );
+}
+
+#[test]
+fn matrices_take_the_type_asked_for_and_everything_else_is_f32() {
+    for (weight_type, dtype) in [
+        (WeightType::F16, DType::F16),
+        (WeightType::BF16, DType::BF16),
+        (WeightType::F32, DType::F32),
+    ] {
+        let options = WeightOptions::default().with_matrices(weight_type);
+        let (model, _) = load_from(TENSORS, options).unwrap();
+        assert_eq!(model.layers[0].weight.val().dtype(), dtype);
+        assert_eq!(model.patch.weight.val().dtype(), dtype);
+        assert_eq!(values(&model.layers[0].weight), [0., 1., 2., 3., 4., 5.]);
+        assert_eq!(
+            model.layers[0].bias.as_ref().unwrap().val().dtype(),
+            DType::F32
+        );
+        assert_eq!(model.conv.val().dtype(), DType::F32);
+        assert_eq!(model.r#type.val().dtype(), DType::F32);
+    }
+}
+
+#[test]
+fn a_missing_tensor_is_named_with_what_it_may_be_called() {
+    let mut tensors = TENSORS.to_vec();
+    tensors[2].0 = "model.layer.1.weight";
+    match checkpoint_error(load_from(&tensors, WeightOptions::default())) {
+        CheckpointError::Incomplete {
+            missing,
+            mismatched,
+            unused,
+            report,
+        } => {
+            assert_eq!(missing, ["layers.1.weight"]);
+            assert!(mismatched.is_empty());
+            assert_eq!(unused, ["model.layer.1.weight"]);
+            let expected = "`layers.1.weight` [2, 3] (perhaps the tensor `model.layer.1.weight`)";
+            assert!(report.contains(expected), "{report}");
+        }
+        other => panic!("{other}"),
+    }
+    let options = WeightOptions::default().with_strictness(Strictness::AllowUnused);
+    assert!(
+        load_from(&tensors, options).is_err(),
+        "missing tensors are never allowed"
+    );
+}
+
+#[test]
+fn a_tensor_of_another_shape_is_named_with_both_shapes() {
+    let mut tensors = TENSORS.to_vec();
+    tensors[0].1 = &[2, 3];
+    match checkpoint_error(load_from(&tensors, WeightOptions::default())) {
+        CheckpointError::Incomplete {
+            mismatched, report, ..
+        } => {
+            assert_eq!(mismatched, ["layers.0.weight"]);
+            assert!(
+                report.contains("expects [3, 2], the tensor `model.layers.0.weight` has [2, 3]"),
+                "{report}"
+            );
+        }
+        other => panic!("{other}"),
+    }
+}
+
+#[test]
+fn another_rank_is_a_mismatch_unless_a_rule_allows_it() {
+    let folder = folder(&[("model.safetensors", &f32_safetensors(TENSORS))]);
+    let checkpoint = Checkpoint::open(folder.path()).unwrap();
+    let map = KeyMap::new(&[
+        KeyRule::rename_prefix("model.", ""),
+        KeyRule::ignore_suffix("rotary_emb.inv_freq"),
+    ]);
+    match checkpoint_error(load_module(
+        model(),
+        &checkpoint,
+        &map,
+        WeightOptions::default(),
+    )) {
+        CheckpointError::Incomplete { mismatched, .. } => assert_eq!(mismatched, ["patch.weight"]),
+        other => panic!("{other}"),
+    }
+}
+
+#[test]
+fn unused_tensors_are_an_error_unless_they_are_allowed() {
+    let tensors = [TENSORS, &[("extra.weight", &[1])]].concat();
+    match checkpoint_error(load_from(&tensors, WeightOptions::default())) {
+        CheckpointError::Incomplete { unused, .. } => assert_eq!(unused, ["extra.weight"]),
+        other => panic!("{other}"),
+    }
+    let options = WeightOptions::default().with_strictness(Strictness::AllowUnused);
+    let (_, report) = load_from(&tensors, options).unwrap();
+    assert_eq!(report.unused[0].tensor, "extra.weight");
+}
+
+#[test]
+fn two_tensors_for_one_parameter_are_an_error() {
+    let tensors = [TENSORS, &[("type", &[2, 2])]].concat();
+    match checkpoint_error(load_from(&tensors, WeightOptions::default())) {
+        CheckpointError::NameCollision {
+            parameter,
+            first,
+            second,
+        } => {
+            assert_eq!([parameter, first, second], ["type", "model.type", "type"]);
+        }
+        other => panic!("{other}"),
+    }
+}
+
+#[test]
+fn a_parameter_is_not_filled_from_integers_and_nothing_else_is_read_first() {
+    let header = r#"{"bias":{"dtype":"F32","shape":[1],"data_offsets":[0,4]},
+        "weight":{"dtype":"I64","shape":[1,1],"data_offsets":[4,12]}}"#;
+    let folder = folder(&[("model.safetensors", &safetensors(header, &[0; 12]))]);
+    let checkpoint = Checkpoint::open(folder.path()).unwrap();
+    let mut progress = |progress: LoadProgress<'_>| panic!("read {}", progress.tensor);
+    let options = WeightOptions::default().with_progress(&mut progress);
+    let module = LastMatrix {
+        bias: lazy([1]),
+        weight: lazy([1, 1]),
+    };
+    let error = checkpoint_error(load_module(
+        module,
+        &checkpoint,
+        &KeyMap::default(),
+        options,
+    ));
+    assert!(
+        matches!(error, CheckpointError::ElementType { found: "I64", .. }),
+        "{error}"
+    );
+}
+
+#[test]
+fn a_weight_out_of_range_stops_the_load_and_is_named() {
+    let header = r#"{"weight":{"dtype":"F32","shape":[1,2],"data_offsets":[0,8]},
+        "bias":{"dtype":"F32","shape":[1],"data_offsets":[8,12]}}"#;
+    let data: Vec<u8> = [1.0f32, 1e6, 0.0]
+        .into_iter()
+        .flat_map(f32::to_le_bytes)
+        .collect();
+    let folder = folder(&[("model.safetensors", &safetensors(header, &data))]);
+    let checkpoint = Checkpoint::open(folder.path()).unwrap();
+    let mut progress = |progress: LoadProgress<'_>| panic!("read {}", progress.tensor);
+    let options = WeightOptions::default()
+        .with_matrices(WeightType::F16)
+        .with_progress(&mut progress);
+    let result = load_module(linear(1, 2, true), &checkpoint, &KeyMap::default(), options);
+    match checkpoint_error(result) {
+        CheckpointError::Overflow {
+            tensor,
+            value,
+            target,
+        } => {
+            assert_eq!((tensor.as_str(), value, target), ("weight", 1e6, "f16"));
+        }
+        other => panic!("{other}"),
+    }
+}
+
+#[test]
+fn progress_ends_with_every_byte_done() {
+    let mut seen = Vec::new();
+    let mut progress = |progress: LoadProgress<'_>| {
+        seen.push((
+            progress.done_bytes,
+            progress.total_bytes,
+            progress.tensor.to_string(),
+        ));
+    };
+    let options = WeightOptions::default().with_progress(&mut progress);
+    let (_, report) = load_from(TENSORS, options).unwrap();
+    assert_eq!(seen.len(), 8);
+    assert!(seen.is_sorted());
+    let (done, total, _) = seen[7];
+    assert_eq!((done, total), (report.stored_bytes, report.stored_bytes));
+}
+
+#[test]
+fn views_of_a_pytorch_file_arrive_in_row_major_order() {
+    let checkpoint = Checkpoint::open_files(&[pytorch_fixtures().join("views.bin")]).unwrap();
+    let map = KeyMap::new(&[
+        KeyRule::only_prefix("transposed"),
+        KeyRule::rename_prefix("transposed", "weight"),
+    ]);
+    let (module, _) = load_module(
+        linear(6, 4, false),
+        &checkpoint,
+        &map,
+        WeightOptions::default(),
+    )
+    .unwrap();
+    let expected = checkpoint.read("transposed").unwrap().to_f32().unwrap();
+    assert_eq!(values(&module.weight), expected);
+    let base = checkpoint.read("base").unwrap().to_f32().unwrap();
+    assert_eq!(expected[1], base[6]);
+}
+
+#[test]
+fn a_parameter_keeps_its_identity() {
+    let module = linear(3, 2, true);
+    let id = module.weight.id;
+    let folder = folder(&[(
+        "model.safetensors",
+        &f32_safetensors(&[("weight", &[3, 2]), ("bias", &[3])]),
+    )]);
+    let checkpoint = Checkpoint::open(folder.path()).unwrap();
+    let (module, _) = load_module(
+        module,
+        &checkpoint,
+        &KeyMap::default(),
+        WeightOptions::default(),
+    )
+    .unwrap();
+    assert_eq!(module.weight.id, id);
+}

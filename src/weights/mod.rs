@@ -1,0 +1,39 @@
+//! From bytes on disk into any Burn module. Knows files and tensors, and no model family.
+//!
+//! [`Checkpoint::open`] finds the weights of a folder and checks everything that describes them;
+//! [`load_module`] matches them with the parameters of a module under the names of a [`KeyMap`],
+//! reports what does not fit, and only then reads and uploads one tensor after the other.
+//!
+//! A model folder is not trusted. Nothing it says is believed before it was checked against the
+//! bytes that are there: no number of it is allocated, no name of it leads out of the folder, and no
+//! pickle of it runs.
+
+mod checkpoint;
+mod convert;
+mod element;
+mod file;
+mod folder;
+mod format;
+mod index;
+mod key_map;
+mod limits;
+mod load;
+mod near_miss;
+mod options;
+mod parameters;
+mod plan;
+mod pytorch;
+mod report;
+mod safetensors;
+mod tensor;
+#[cfg(test)]
+mod test_files;
+mod unique_map;
+
+pub use checkpoint::Checkpoint;
+pub use element::{ElementType, WeightType};
+pub use key_map::{KeyMap, KeyPattern, KeyRule};
+pub use load::load_module;
+pub use options::{LoadProgress, ProgressCallback, Strictness, WeightOptions};
+pub use report::{LoadReport, MismatchedParameter, MissingParameter, UnusedTensor};
+pub use tensor::{StoredTensor, TensorInfo};

@@ -1,0 +1,103 @@
+//! The parameters of a Burn module by path, without making any of them.
+
+use burn::module::{Module, ModuleVisitor, Param};
+use burn::tensor::backend::Backend;
+use burn::tensor::{Bool, Int, Tensor};
+
+/// A float parameter of a module.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Parameter {
+    /// Field names and positions from the module inwards, joined by dots.
+    pub(super) path: String,
+    pub(super) shape: Vec<usize>,
+}
+
+/// What a module wants filled.
+#[derive(Debug)]
+pub(super) struct Parameters<B: Backend> {
+    pub(super) floats: Vec<Parameter>,
+    /// Paths of the integer and boolean parameters, which no checkpoint fills.
+    pub(super) others: Vec<String>,
+    /// Where the first float parameter is or will be.
+    pub(super) device: Option<B::Device>,
+}
+
+impl<B: Backend> Parameters<B> {
+    pub(super) fn of<M: Module<B>>(module: &M) -> Self {
+        let parameters = Self {
+            floats: Vec::new(),
+            others: Vec::new(),
+            device: None,
+        };
+        let mut visitor = Visitor {
+            path: ModulePath::default(),
+            parameters,
+        };
+        module.visit(&mut visitor);
+        visitor.parameters
+    }
+}
+
+/// Where a visitor of a module stands.
+#[derive(Debug, Default)]
+pub(super) struct ModulePath {
+    names: Vec<String>,
+}
+
+impl ModulePath {
+    pub(super) fn enter(&mut self, name: &str, container: &str) {
+        if is_part_of_path(container) {
+            // Fields named by a keyword, such as `r#type`, are plain in files.
+            self.names.push(name.trim_start_matches("r#").to_string());
+        }
+    }
+
+    pub(super) fn exit(&mut self, container: &str) {
+        if is_part_of_path(container) {
+            self.names.pop();
+        }
+    }
+
+    pub(super) fn join(&self) -> String {
+        self.names.join(".")
+    }
+}
+
+/// Burn reports the active variant of an enum as if it were a field; files do not know it.
+fn is_part_of_path(container: &str) -> bool {
+    !container.starts_with("Enum:")
+}
+
+struct Visitor<B: Backend> {
+    path: ModulePath,
+    parameters: Parameters<B>,
+}
+
+impl<B: Backend> ModuleVisitor<B> for Visitor<B> {
+    fn enter_module(&mut self, name: &str, container_type: &str) {
+        self.path.enter(name, container_type);
+    }
+
+    fn exit_module(&mut self, _name: &str, container_type: &str) {
+        self.path.exit(container_type);
+    }
+
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<B, D>>) {
+        let shape = param.lazy_shape().iter().copied().collect();
+        self.parameters.floats.push(Parameter {
+            path: self.path.join(),
+            shape,
+        });
+        self.parameters
+            .device
+            .get_or_insert_with(|| param.lazy_device());
+    }
+
+    fn visit_int<const D: usize>(&mut self, _param: &Param<Tensor<B, D, Int>>) {
+        self.parameters.others.push(self.path.join());
+    }
+
+    fn visit_bool<const D: usize>(&mut self, _param: &Param<Tensor<B, D, Bool>>) {
+        self.parameters.others.push(self.path.join());
+    }
+}

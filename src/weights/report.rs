@@ -1,0 +1,235 @@
+//! What became of every parameter of a module and every tensor of a checkpoint.
+
+use std::fmt;
+
+use super::options::Strictness;
+use crate::error::{CheckpointError, Result};
+
+/// Entries of each kind that a report spells out before it only counts the rest.
+const MAX_LISTED: usize = 20;
+
+/// What became of every parameter and every tensor. [`Display`](fmt::Display) says it in words.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct LoadReport {
+    /// Paths of the parameters that were filled.
+    pub applied: Vec<String>,
+    /// Parameters that no tensor fills.
+    pub missing: Vec<MissingParameter>,
+    /// Parameters whose tensor has another shape.
+    pub mismatched: Vec<MismatchedParameter>,
+    /// Tensors that fill no parameter.
+    pub unused: Vec<UnusedTensor>,
+    /// Names of the tensors that a rule left out.
+    pub ignored: Vec<String>,
+    /// Paths of the integer and boolean parameters, which stay as they were.
+    pub kept: Vec<String>,
+    /// Bytes of the filled parameters as they are stored.
+    pub stored_bytes: u64,
+}
+
+/// A parameter that no tensor fills.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct MissingParameter {
+    /// Its path in the module.
+    pub path: String,
+    /// Its shape.
+    pub shape: Vec<usize>,
+    /// The unused tensor most like it, if one is.
+    pub nearest: Option<String>,
+}
+
+/// A parameter whose tensor has another shape.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct MismatchedParameter {
+    /// Its path in the module.
+    pub path: String,
+    /// The tensor in the checkpoint.
+    pub tensor: String,
+    /// Shape of the parameter.
+    pub expected: Vec<usize>,
+    /// Shape of the tensor.
+    pub found: Vec<usize>,
+}
+
+/// A tensor that fills no parameter.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct UnusedTensor {
+    /// Its name in the checkpoint.
+    pub tensor: String,
+    /// The path that its name stands for.
+    pub path: String,
+    /// Its shape.
+    pub shape: Vec<usize>,
+}
+
+impl LoadReport {
+    /// # Errors
+    ///
+    /// [`CheckpointError::Incomplete`] if something is missing, mismatched, or unused though
+    /// that is not allowed.
+    pub(super) fn require(&self, strictness: Strictness) -> Result<()> {
+        let unused_matters = match strictness {
+            Strictness::Strict => !self.unused.is_empty(),
+            Strictness::AllowUnused => false,
+        };
+        if self.missing.is_empty() && self.mismatched.is_empty() && !unused_matters {
+            return Ok(());
+        }
+        Err(CheckpointError::Incomplete {
+            missing: self
+                .missing
+                .iter()
+                .map(|missing| missing.path.clone())
+                .collect(),
+            mismatched: self
+                .mismatched
+                .iter()
+                .map(|mismatch| mismatch.path.clone())
+                .collect(),
+            unused: self
+                .unused
+                .iter()
+                .map(|unused| unused.tensor.clone())
+                .collect(),
+            report: self.to_string(),
+        }
+        .into())
+    }
+}
+
+impl fmt::Display for LoadReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (found, megabytes) = (self.applied.len(), self.stored_bytes as f64 / 1e6);
+        let wanted = found + self.missing.len() + self.mismatched.len();
+        write!(
+            f,
+            "{found} of {wanted} parameters found ({megabytes:.1} MB)"
+        )?;
+        write_list(f, "without a tensor", &self.missing)?;
+        write_list(f, "of another shape", &self.mismatched)?;
+        write_list(f, "tensors without a parameter", &self.unused)?;
+        if !self.ignored.is_empty() {
+            write!(f, "; {} tensors ignored", self.ignored.len())?;
+        }
+        if !self.kept.is_empty() {
+            write!(f, "; {} integer parameters kept", self.kept.len())?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for MissingParameter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "`{}` {:?}", self.path, self.shape)?;
+        match &self.nearest {
+            Some(tensor) => write!(f, " (perhaps the tensor `{tensor}`)"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl fmt::Display for MismatchedParameter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            path,
+            tensor,
+            expected,
+            found,
+        } = self;
+        write!(
+            f,
+            "`{path}` expects {expected:?}, the tensor `{tensor}` has {found:?}"
+        )
+    }
+}
+
+impl fmt::Display for UnusedTensor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "`{}` {:?}", self.tensor, self.shape)
+    }
+}
+
+fn write_list<T: fmt::Display>(f: &mut fmt::Formatter<'_>, what: &str, items: &[T]) -> fmt::Result {
+    if items.is_empty() {
+        return Ok(());
+    }
+    let listed: Vec<String> = items
+        .iter()
+        .take(MAX_LISTED)
+        .map(ToString::to_string)
+        .collect();
+    write!(f, "; {} {what}: {}", items.len(), listed.join(", "))?;
+    match items.len().saturating_sub(MAX_LISTED) {
+        0 => Ok(()),
+        rest => write!(f, " and {rest} more"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn unused(index: usize) -> UnusedTensor {
+        let name = format!("t{index}");
+        UnusedTensor {
+            tensor: name.clone(),
+            path: name,
+            shape: vec![2],
+        }
+    }
+
+    #[test]
+    fn the_report_names_shapes_and_the_nearest_tensor() {
+        let report = LoadReport {
+            applied: vec!["a".to_string()],
+            missing: vec![MissingParameter {
+                path: "b.weight".to_string(),
+                shape: vec![4, 2],
+                nearest: Some("c.weight".to_string()),
+            }],
+            mismatched: vec![MismatchedParameter {
+                path: "d".to_string(),
+                tensor: "x.d".to_string(),
+                expected: vec![2],
+                found: vec![3],
+            }],
+            stored_bytes: 1_500_000,
+            ..LoadReport::default()
+        };
+        assert_eq!(
+            report.to_string(),
+            "1 of 3 parameters found (1.5 MB); \
+             1 without a tensor: `b.weight` [4, 2] (perhaps the tensor `c.weight`); \
+             1 of another shape: `d` expects [2], the tensor `x.d` has [3]"
+        );
+    }
+
+    #[test]
+    fn a_long_report_counts_what_it_does_not_name() {
+        let report = LoadReport {
+            unused: (0..25).map(unused).collect(),
+            ..LoadReport::default()
+        };
+        let text = report.to_string();
+        assert!(
+            text.contains("25 tensors without a parameter: `t0` [2]"),
+            "{text}"
+        );
+        assert!(text.ends_with("`t19` [2] and 5 more"), "{text}");
+    }
+
+    #[test]
+    fn unused_tensors_are_an_error_unless_they_are_allowed() {
+        let report = LoadReport {
+            unused: vec![unused(0)],
+            ..LoadReport::default()
+        };
+        assert!(report.require(Strictness::Strict).is_err());
+        report.require(Strictness::AllowUnused).unwrap();
+        LoadReport::default().require(Strictness::Strict).unwrap();
+    }
+}
