@@ -21,10 +21,10 @@ const DECODER_SCRATCH_BYTES: u64 = 64 << 20;
 /// A picture that a request can carry: upright, RGB with 8 bits a channel, of a checked size.
 ///
 /// The format is recognised by content, never by the file's name. The first frame of an animation
-/// is taken, and the orientation that a camera noted is applied. Colours are what Pillow's
-/// `convert("RGB")` gives: transparency is dropped and not blended with a background, palettes are
-/// looked up, grey is repeated. Of 16 bits the upper 8 are kept, for grey pictures too, which
-/// Pillow would clip to white.
+/// is taken, and the orientation that a camera noted is applied. Colours are what `transformers`
+/// makes of them with Pillow: what is transparent shows white, palettes are looked up, grey is
+/// repeated. Of 16 bits the upper 8 are kept, for grey pictures too, which Pillow would clip to
+/// white.
 ///
 /// # Examples
 ///

@@ -5,11 +5,11 @@ use ::image::ImageDecoder;
 pub enum PixelFormat {
     /// One byte of brightness.
     Grey8,
-    /// Brightness and opacity; the opacity is dropped.
+    /// Brightness and opacity, seen on white.
     GreyAlpha8,
     /// Red, green, blue.
     Rgb8,
-    /// Red, green, blue and opacity; the opacity is dropped.
+    /// Red, green, blue and opacity, seen on white.
     Rgba8,
 }
 
@@ -45,7 +45,8 @@ impl PixelLayout {
         }
     }
 
-    /// Red, green and blue of every pixel, 8 bits each.
+    /// Red, green and blue of every pixel, 8 bits each; what is transparent shows white, as
+    /// `transformers` converts it.
     pub(crate) fn into_rgb(self, pixels: Vec<u8>) -> Vec<u8> {
         let Self {
             channels,
@@ -58,15 +59,29 @@ impl PixelLayout {
         let mut rgb = Vec::with_capacity(pixels.len() / pixel_bytes * 3);
         for pixel in pixels.chunks_exact(pixel_bytes) {
             let sample = |channel| upper_byte(&pixel[channel * sample_bytes..][..sample_bytes]);
-            let is_grey = channels < 3;
-            rgb.extend(if is_grey {
-                [sample(0); 3]
-            } else {
-                [sample(0), sample(1), sample(2)]
+            let colour = match channels {
+                1 | 2 => [sample(0); 3],
+                _ => [sample(0), sample(1), sample(2)],
+            };
+            rgb.extend(match channels {
+                2 | 4 => on_white(colour, sample(channels - 1)),
+                _ => colour,
             });
         }
         rgb
     }
+}
+
+/// A colour of this opacity in front of white, in Pillow's fixed point (`Image.alpha_composite`).
+fn on_white(colour: [u8; 3], opacity: u8) -> [u8; 3] {
+    const FRACTION_BITS: u32 = 7;
+    let front = u32::from(opacity) << FRACTION_BITS;
+    let behind = (255 << FRACTION_BITS) - front;
+    colour.map(|value| {
+        let sum = u32::from(value) * front + 255 * behind + (0x80 << FRACTION_BITS);
+        // A division by 255, rounded.
+        ((((sum >> 8) + sum) >> 8) >> FRACTION_BITS) as u8
+    })
 }
 
 fn upper_byte(sample: &[u8]) -> u8 {

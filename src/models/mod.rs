@@ -16,6 +16,7 @@ use crate::nn::{ClipVisionConfig, LinearProjectorConfig, LlamaConfig, MlpProject
 use crate::weights::KeyMap;
 use fields::Fields;
 
+pub(crate) use model_file::read_config;
 pub use spec::ModelSpec;
 pub use vision_language::VisionLanguageModel;
 

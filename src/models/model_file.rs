@@ -10,21 +10,31 @@ use crate::files;
 /// Largest configuration that is read. The largest seen has 50 KiB.
 const MAX_BYTES: u64 = 1 << 20;
 
+/// Reads the bytes of `name`, or returns `None` where the file is absent.
+///
+/// # Errors
+///
+/// [`ConfigError::Malformed`] when it is too large.
+pub(crate) fn read_config(folder: &Path, name: &str) -> Result<Option<Vec<u8>>> {
+    let path = folder.join(name);
+    match files::read_capped(&path, MAX_BYTES)? {
+        files::Contents::Absent => Ok(None),
+        files::Contents::Bytes(bytes) => Ok(Some(bytes)),
+        files::Contents::TooLarge { found_bytes } => {
+            let reason = format!("{found_bytes} bytes, the limit is {MAX_BYTES}");
+            Err(ConfigError::Malformed { path, reason }.into())
+        }
+    }
+}
+
 /// Reads the JSON object in `name`, or returns `None` where the file is absent.
 ///
 /// # Errors
 ///
 /// [`ConfigError::Malformed`] when it is no JSON object or too large.
 pub(super) fn read_object(folder: &Path, name: &str) -> Result<Option<Map<String, Value>>> {
-    let path = folder.join(name);
-    let malformed = |reason: String| ConfigError::Malformed { path: path.clone(), reason };
-    let bytes = match files::read_capped(&path, MAX_BYTES)? {
-        files::Contents::Absent => return Ok(None),
-        files::Contents::TooLarge { found_bytes } => {
-            return Err(malformed(format!("{found_bytes} bytes, the limit is {MAX_BYTES}")).into());
-        }
-        files::Contents::Bytes(bytes) => bytes,
-    };
+    let Some(bytes) = read_config(folder, name)? else { return Ok(None) };
+    let malformed = |reason: String| ConfigError::Malformed { path: folder.join(name), reason };
     match serde_json::from_slice(files::without_byte_order_mark(&bytes)) {
         Ok(Value::Object(object)) => Ok(Some(object)),
         Ok(_) => Err(malformed("the file holds no JSON object".to_string()).into()),

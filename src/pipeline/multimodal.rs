@@ -14,11 +14,10 @@ use super::request::{AnswerSettings, AskRequest, DEFAULT_MAX_NEW_TOKENS};
 use super::session::Session;
 use super::stream::AnswerStream;
 use crate::error::{ConfigError, DeviceError, Error, RequestError, Result};
-use crate::files;
 use crate::generation::{DecoderInput, GenerationOptions, Sequence, StopRules};
 use crate::image::{ImageInput, PixelValues, PreprocessConfig};
 use crate::kernels::VlmBackend;
-use crate::models::{ModelSpec, VisionConfig, VisionLanguageModel};
+use crate::models::{ModelSpec, VisionConfig, VisionLanguageModel, read_config};
 use crate::nn::RopeScaling;
 use crate::text::{ChatTemplate, Message, PromptTokens, Tokenizer};
 use crate::weights::{Checkpoint, LoadReport, WeightOptions, load_module};
@@ -404,21 +403,12 @@ fn open_words(folder: &Path, spec: &ModelSpec) -> Result<Words> {
 
 /// Reads how pictures are prepared, and checks that this gives what the encoder reads.
 fn open_preprocess(folder: &Path, vision: &VisionConfig) -> Result<PreprocessConfig> {
-    const MAX_BYTES: u64 = 1 << 20;
     let image_size = vision.encoder.image_size;
-    let names = ["preprocessor_config.json", "processor_config.json"];
     let mut config = None;
-    for path in names.map(|name| folder.join(name)) {
-        match files::read_capped(&path, MAX_BYTES)? {
-            files::Contents::Absent => continue,
-            files::Contents::TooLarge { found_bytes } => {
-                let reason = format!("{found_bytes} bytes, the limit is {MAX_BYTES}");
-                return Err(ConfigError::Malformed { path, reason }.into());
-            }
-            files::Contents::Bytes(bytes) => {
-                config = Some(PreprocessConfig::from_json(&path, &bytes)?);
-                break;
-            }
+    for name in ["preprocessor_config.json", "processor_config.json"] {
+        if let Some(bytes) = read_config(folder, name)? {
+            config = Some(PreprocessConfig::from_json(&folder.join(name), &bytes)?);
+            break;
         }
     }
     let config = match config {

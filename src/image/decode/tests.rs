@@ -351,7 +351,7 @@ fn pixels_of_every_format_become_rgb() {
         (
             PixelFormat::GreyAlpha8,
             vec![7, 0, 8, 255],
-            [7, 7, 7, 8, 8, 8],
+            [255, 255, 255, 8, 8, 8],
         ),
         (
             PixelFormat::Rgb8,
@@ -361,7 +361,7 @@ fn pixels_of_every_format_become_rgb() {
         (
             PixelFormat::Rgba8,
             vec![1, 2, 3, 0, 4, 5, 6, 255],
-            [1, 2, 3, 4, 5, 6],
+            [255, 255, 255, 4, 5, 6],
         ),
     ];
     for (format, pixels, expected) in cases {

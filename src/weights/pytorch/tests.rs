@@ -140,11 +140,9 @@ fn every_truncation_of_a_file_is_an_error() {
 fn a_changed_byte_never_panics() {
     let file = std::fs::read(pytorch_fixtures().join("views.bin")).unwrap();
     for position in 0..file.len() {
-        for change in [0x01, 0x80, 0xff] {
-            let mut file = file.clone();
-            file[position] ^= change;
-            let _outcome = read_archive(&file);
-        }
+        let mut file = file.clone();
+        file[position] ^= [0x01, 0x80, 0xff][position % 3];
+        let _outcome = read_archive(&file);
     }
 }
 

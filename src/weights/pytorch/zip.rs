@@ -297,3 +297,67 @@ impl<'a> EntryHeader<'a> {
         Some(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A record of the directory named `n`, with these sizes, offset and extra field.
+    fn record(packed: u32, len: u32, offset: u32, extra: &[u8]) -> Vec<u8> {
+        let mut record = DIRECTORY_SIGNATURE.to_le_bytes().to_vec();
+        record.extend([0; 16]);
+        record.extend(packed.to_le_bytes());
+        record.extend(len.to_le_bytes());
+        record.extend([1, 0]);
+        record.extend((extra.len() as u16).to_le_bytes());
+        record.extend([0; 10]);
+        record.extend(offset.to_le_bytes());
+        record.push(b'n');
+        record.extend_from_slice(extra);
+        record
+    }
+
+    fn extra_64(numbers: &[u64]) -> Vec<u8> {
+        let unrelated = [0x99, 0x99, 2, 0, 7, 7];
+        let head = [
+            EXTRA_64_ID.to_le_bytes(),
+            ((numbers.len() * 8) as u16).to_le_bytes(),
+        ];
+        let numbers = numbers.iter().flat_map(|number| number.to_le_bytes());
+        unrelated
+            .into_iter()
+            .chain(head.concat())
+            .chain(numbers)
+            .collect()
+    }
+
+    #[test]
+    fn numbers_that_do_not_fit_into_32_bits_are_in_the_extra_field() {
+        let long = record(
+            u32::MAX,
+            u32::MAX,
+            u32::MAX,
+            &extra_64(&[5 << 32, 6 << 32, 7 << 32]),
+        );
+        let header = EntryHeader::parse(&mut ByteReader::new(&long)).unwrap();
+        assert_eq!(
+            [header.len_bytes, header.packed_bytes, header.local_offset],
+            [5 << 32, 6 << 32, 7 << 32]
+        );
+
+        let far = record(8, 8, u32::MAX, &extra_64(&[7 << 32]));
+        let header = EntryHeader::parse(&mut ByteReader::new(&far)).unwrap();
+        assert_eq!(
+            [header.len_bytes, header.packed_bytes, header.local_offset],
+            [8, 8, 7 << 32]
+        );
+    }
+
+    #[test]
+    fn a_number_that_is_promised_and_absent_is_an_error() {
+        for extra in [extra_64(&[]), Vec::new(), vec![1, 0, 200, 0]] {
+            let record = record(8, 8, u32::MAX, &extra);
+            assert!(EntryHeader::parse(&mut ByteReader::new(&record)).is_none());
+        }
+    }
+}
