@@ -30,10 +30,16 @@ pub mod rope_append;
 pub mod sample;
 pub mod swiglu;
 
+#[cfg(feature = "testing")]
+mod catalogue;
+#[cfg(feature = "flex")]
+mod cpu;
 #[cfg(feature = "cube")]
 mod cube;
 #[cfg(feature = "flex")]
 mod flex;
+#[cfg(feature = "cube")]
+mod launch;
 mod shape;
 mod stream;
 mod trace;
@@ -42,9 +48,13 @@ use burn::tensor::backend::Backend;
 use burn::tensor::ops::{FloatTensor, IntTensor};
 use burn::tensor::{DType, Tensor, TensorPrimitive};
 
+pub use argmax::argmax;
 pub use attention_decode::attention_decode;
 pub use attention_prefill::{AttentionInputs, AttentionMask, KvRow, attention_prefill};
-pub use argmax::argmax;
+#[cfg(feature = "testing")]
+pub use catalogue::{
+    Case, Catalogue, Deviation, HostTensor, KernelEntry, OutputKind, RunCase, Work,
+};
 pub use embed_and_splice::{SplicedRows, embed_and_splice};
 pub use layer_norm::layer_norm;
 pub use linear::{Activation, LinearEpilogue, linear};

@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::fmt;
 
-#[cfg(feature = "cube")]
+#[cfg(any(feature = "cube", feature = "flex"))]
 use super::LaunchRefused;
 
 /// Who computed an operation.
@@ -39,12 +39,16 @@ pub struct KernelReport {
 impl KernelReport {
     /// Kernel, implementation and number of calls, in order of the kernels' names.
     pub fn calls(&self) -> impl Iterator<Item = (&'static str, Implementation, usize)> + '_ {
-        self.calls.iter().map(|((kernel, by), count)| (*kernel, *by, *count))
+        self.calls
+            .iter()
+            .map(|((kernel, by), count)| (*kernel, *by, *count))
     }
 
     /// Kernels whose launch the device refused, with the reason; their reference ran instead.
     pub fn refusals(&self) -> impl Iterator<Item = (&'static str, &str)> + '_ {
-        self.refusals.iter().map(|(kernel, reason)| (*kernel, reason.as_str()))
+        self.refusals
+            .iter()
+            .map(|(kernel, reason)| (*kernel, reason.as_str()))
     }
 
     /// Adds what another report holds.
@@ -108,7 +112,7 @@ pub(super) fn ran(kernel: &'static str, by: Implementation) {
 }
 
 /// Notes that `kernel` was refused and the reference answers instead.
-#[cfg(feature = "cube")]
+#[cfg(any(feature = "cube", feature = "flex"))]
 pub(super) fn fell_back(kernel: &'static str, refused: &LaunchRefused) {
     log::debug!("{kernel}: reference path: {refused}");
     ran(kernel, Implementation::Reference);

@@ -1,8 +1,8 @@
 use burn::tensor::backend::Backend;
 use burn::tensor::ops::FloatTensor;
 
-use crate::kernels::attention_prefill::{self, AttentionInputs, AttentionMask};
 use crate::kernels::KvRow;
+use crate::kernels::attention_prefill::{self, AttentionInputs, AttentionMask};
 
 pub(crate) fn run<B: Backend>(
     inputs: AttentionInputs<FloatTensor<B>>,

@@ -1,5 +1,11 @@
 //! Scaled dot-product attention of many queries over keys that may lie in a KV cache.
 
+#[cfg(feature = "testing")]
+pub(super) mod cases;
+#[cfg(feature = "cube")]
+pub(super) mod cube;
+#[cfg(feature = "flex")]
+pub(super) mod flex;
 pub(super) mod reference;
 
 use burn::tensor::Tensor;
@@ -58,7 +64,11 @@ pub fn attention_prefill<B: VlmBackend>(
     mask: AttentionMask,
 ) -> Tensor<B, 4> {
     check(&inputs, rows);
-    tensor(B::vlm_attention_prefill(inputs.into_primitives(), rows, mask))
+    tensor(B::vlm_attention_prefill(
+        inputs.into_primitives(),
+        rows,
+        mask,
+    ))
 }
 
 impl<B: VlmBackend> AttentionInputs<Tensor<B, 4>> {
@@ -82,7 +92,10 @@ pub(in crate::kernels) fn check<B: VlmBackend>(
     let AttentionInputs { key, value, .. } = inputs;
     assert_shape!(key, [num_slots, num_kv_heads, capacity, head_dim]);
     assert_shape!(value, [num_slots, num_kv_heads, capacity, head_dim]);
-    assert!(num_heads.is_multiple_of(num_kv_heads), "{num_heads} heads share {num_kv_heads}");
+    assert!(
+        num_heads.is_multiple_of(num_kv_heads),
+        "{num_heads} heads share {num_kv_heads}"
+    );
     assert_eq!(rows.len(), batch, "one cache row for each row of the batch");
     for row in rows {
         assert!(row.slot < num_slots, "slot {} of {num_slots}", row.slot);

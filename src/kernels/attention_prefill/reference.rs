@@ -27,7 +27,9 @@ pub(crate) fn run<B: Backend>(
 fn filled<B: Backend>(slab: &Tensor<B, 4>, row: KvRow) -> Tensor<B, 4> {
     let [_, num_kv_heads, _, head_dim] = slab.dims();
     let slot = row.slot..row.slot + 1;
-    slab.clone().slice([slot, 0..num_kv_heads, 0..row.len, 0..head_dim]).cast(DType::F32)
+    slab.clone()
+        .slice([slot, 0..num_kv_heads, 0..row.len, 0..head_dim])
+        .cast(DType::F32)
 }
 
 /// One row of the batch: `[1, num_heads, seq_q, head_dim]` in and out.
@@ -55,7 +57,9 @@ fn attend<B: Backend>(
             softmax(scores.mask_fill(hidden.clone(), f32::MIN), 3).mask_fill(hidden, 0.0)
         }
     };
-    weights.matmul(value).reshape([1, num_heads, seq_q, head_dim])
+    weights
+        .matmul(value)
+        .reshape([1, num_heads, seq_q, head_dim])
 }
 
 /// True where a query must not look: `[1, 1, group * seq_q, seq_kv]`.
@@ -70,5 +74,7 @@ fn future<B: Backend>(
     let last_seen = last_seen.reshape([seq_q, 1]).repeat_dim(0, group);
     let keys = Tensor::<B, 1, Int>::arange(0..seq_kv as i64, device).reshape([1, seq_kv]);
     let shape = [group * seq_q, seq_kv];
-    keys.expand(shape).greater(last_seen.expand(shape)).unsqueeze()
+    keys.expand(shape)
+        .greater(last_seen.expand(shape))
+        .unsqueeze()
 }

@@ -1,5 +1,11 @@
 //! Token embeddings, with the rows of pictures in the places the prompt reserved for them.
 
+#[cfg(feature = "testing")]
+pub(super) mod cases;
+#[cfg(feature = "cube")]
+pub(super) mod cube;
+#[cfg(feature = "flex")]
+pub(super) mod flex;
 pub(super) mod reference;
 
 use burn::tensor::{DType, Tensor};
@@ -41,7 +47,12 @@ pub fn embed_and_splice<B: VlmBackend>(
         start: image.start,
         rows: primitive(image.rows),
     });
-    tensor(B::vlm_embed_and_splice(primitive(table), token_ids, images.collect(), dtype))
+    tensor(B::vlm_embed_and_splice(
+        primitive(table),
+        token_ids,
+        images.collect(),
+        dtype,
+    ))
 }
 
 fn check<B: VlmBackend>(
@@ -55,9 +66,18 @@ fn check<B: VlmBackend>(
     for SplicedRows { start, rows } in images {
         let [num_rows, _] = rows.dims();
         assert_shape!(rows, [num_rows, hidden_size]);
-        assert!(*start >= next && start + num_rows <= token_ids.len(), "image rows do not fit");
-        assert!(token_ids[next..*start].iter().all(is_known), "token id outside the table");
+        assert!(
+            *start >= next && start + num_rows <= token_ids.len(),
+            "image rows do not fit"
+        );
+        assert!(
+            token_ids[next..*start].iter().all(is_known),
+            "token id outside the table"
+        );
         next = start + num_rows;
     }
-    assert!(token_ids[next..].iter().all(is_known), "token id outside the table");
+    assert!(
+        token_ids[next..].iter().all(is_known),
+        "token id outside the table"
+    );
 }

@@ -39,6 +39,7 @@ fn push_text<B: Backend>(
         return;
     }
     let ids = token_ids.iter().map(|id| *id as i32).collect();
-    let ids = Tensor::<B, 1, Int>::from_data(TensorData::new::<i32, _>(ids, [count]), &table.device());
+    let ids =
+        Tensor::<B, 1, Int>::from_data(TensorData::new::<i32, _>(ids, [count]), &table.device());
     parts.push(table.clone().select(0, ids).cast(dtype));
 }

@@ -1,5 +1,11 @@
 //! Layer normalisation (Ba et al. 2016), what vision encoders use.
 
+#[cfg(feature = "testing")]
+pub(super) mod cases;
+#[cfg(feature = "cube")]
+pub(super) mod cube;
+#[cfg(feature = "flex")]
+pub(super) mod flex;
 pub(super) mod reference;
 
 use burn::tensor::Tensor;
@@ -27,5 +33,10 @@ pub fn layer_norm<B: VlmBackend>(
     let [_, hidden_size] = x.dims();
     assert_shape!(weight, [hidden_size]);
     assert_shape!(bias, [hidden_size]);
-    tensor(B::vlm_layer_norm(primitive(x), primitive(weight), primitive(bias), epsilon))
+    tensor(B::vlm_layer_norm(
+        primitive(x),
+        primitive(weight),
+        primitive(bias),
+        epsilon,
+    ))
 }

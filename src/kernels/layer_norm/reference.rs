@@ -15,6 +15,11 @@ pub(crate) fn run<B: Backend>(
     let weight = tensor::<B, 1>(weight).cast(DType::F32);
     let bias = tensor::<B, 1>(bias).cast(DType::F32);
     let centred = x.clone() - x.mean_dim(1);
-    let deviation = centred.clone().square().mean_dim(1).add_scalar(epsilon).sqrt();
+    let deviation = centred
+        .clone()
+        .square()
+        .mean_dim(1)
+        .add_scalar(epsilon)
+        .sqrt();
     primitive((centred / deviation * weight.unsqueeze() + bias.unsqueeze()).cast(dtype))
 }

@@ -1,5 +1,11 @@
 //! `y = activation(x W^T + bias) + residual`, with `W` stored as checkpoints store it.
 
+#[cfg(feature = "testing")]
+pub(super) mod cases;
+#[cfg(feature = "cube")]
+pub(super) mod cube;
+#[cfg(feature = "flex")]
+pub(super) mod flex;
 pub(super) mod reference;
 
 use burn::tensor::Tensor;
@@ -22,7 +28,11 @@ pub struct LinearEpilogue<T> {
 
 impl<T> Default for LinearEpilogue<T> {
     fn default() -> Self {
-        Self { bias: None, activation: Activation::Identity, residual: None }
+        Self {
+            bias: None,
+            activation: Activation::Identity,
+            residual: None,
+        }
     }
 }
 

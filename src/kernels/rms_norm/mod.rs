@@ -1,5 +1,11 @@
 //! Root-mean-square normalisation (Zhang and Sennrich 2019), alone and after a residual addition.
 
+#[cfg(feature = "testing")]
+pub(super) mod cases;
+#[cfg(feature = "cube")]
+pub(super) mod cube;
+#[cfg(feature = "flex")]
+pub(super) mod flex;
 pub(super) mod reference;
 
 use burn::tensor::Tensor;
@@ -44,7 +50,11 @@ pub fn add_rms_norm<B: VlmBackend>(
     let [rows, hidden_size] = x.dims();
     assert_shape!(residual, [rows, hidden_size]);
     assert_shape!(weight, [hidden_size]);
-    let (sum, normed) =
-        B::vlm_add_rms_norm(primitive(x), primitive(residual), primitive(weight), epsilon);
+    let (sum, normed) = B::vlm_add_rms_norm(
+        primitive(x),
+        primitive(residual),
+        primitive(weight),
+        epsilon,
+    );
     (tensor(sum), tensor(normed))
 }

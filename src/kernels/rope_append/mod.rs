@@ -1,6 +1,12 @@
 //! Rotary position embedding (Su et al. 2021) of new tokens, and their keys and values into the
 //! KV cache, in place.
 
+#[cfg(feature = "testing")]
+pub(super) mod cases;
+#[cfg(feature = "cube")]
+pub(super) mod cube;
+#[cfg(feature = "flex")]
+pub(super) mod flex;
 pub(super) mod reference;
 
 use burn::tensor::Tensor;
@@ -82,20 +88,40 @@ fn check<B: VlmBackend>(inputs: &RopeAppendInputs<Tensor<B, 4>, Tensor<B, 2>>, r
     let [batch, seq_len, num_heads, head_dim] = inputs.query.dims();
     let [num_slots, num_kv_heads, capacity, _] = inputs.key_cache.dims();
     let [max_positions, half] = inputs.cos.dims();
-    let RopeAppendInputs { key, value, key_cache, value_cache, sin, .. } = inputs;
+    let RopeAppendInputs {
+        key,
+        value,
+        key_cache,
+        value_cache,
+        sin,
+        ..
+    } = inputs;
     assert_shape!(key, [batch, seq_len, num_kv_heads, head_dim]);
     assert_shape!(value, [batch, seq_len, num_kv_heads, head_dim]);
     assert_shape!(key_cache, [num_slots, num_kv_heads, capacity, head_dim]);
     assert_shape!(value_cache, [num_slots, num_kv_heads, capacity, head_dim]);
     assert_shape!(sin, [max_positions, half]);
-    assert!(num_heads.is_multiple_of(num_kv_heads), "{num_heads} heads share {num_kv_heads}");
-    assert!(2 * half <= head_dim, "rotary_dim {} exceeds head_dim {head_dim}", 2 * half);
+    assert!(
+        num_heads.is_multiple_of(num_kv_heads),
+        "{num_heads} heads share {num_kv_heads}"
+    );
+    assert!(
+        2 * half <= head_dim,
+        "rotary_dim {} exceeds head_dim {head_dim}",
+        2 * half
+    );
     assert_eq!(rows.len(), batch, "one cache row for each row of the batch");
     let room = capacity.min(max_positions);
     for (index, row) in rows.iter().enumerate() {
         let end = row.len + seq_len;
         assert!(row.slot < num_slots, "slot {} of {num_slots}", row.slot);
-        assert!(end <= room, "position {end} is past the {room} of the cache");
-        assert!(rows[..index].iter().all(|other| other.slot != row.slot), "slot used twice");
+        assert!(
+            end <= room,
+            "position {end} is past the {room} of the cache"
+        );
+        assert!(
+            rows[..index].iter().all(|other| other.slot != row.slot),
+            "slot used twice"
+        );
     }
 }

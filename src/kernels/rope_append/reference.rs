@@ -24,7 +24,9 @@ pub(crate) fn run<B: Backend>(
 
 /// The table rows of each new token: `[batch, 1, seq_len, rotary_dim / 2]`.
 fn positions<B: Backend>(table: Tensor<B, 2>, rows: &[KvRow], seq_len: usize) -> Tensor<B, 4> {
-    let tables = rows.iter().map(|row| table.clone().slice([row.len..row.len + seq_len]));
+    let tables = rows
+        .iter()
+        .map(|row| table.clone().slice_dim(0, row.len..row.len + seq_len));
     Tensor::stack::<3>(tables.collect(), 0).unsqueeze_dim(1)
 }
 

@@ -1,5 +1,9 @@
 //! A token drawn from each row's distribution.
 
+#[cfg(feature = "testing")]
+pub(super) mod cases;
+#[cfg(feature = "flex")]
+pub(super) mod flex;
 pub(super) mod reference;
 
 use burn::tensor::{Int, Tensor};
@@ -33,7 +37,7 @@ pub struct SampleRow {
 ///
 /// The tokens that remain are laid out from the most to the least likely (of equal ones the lower
 /// id first), and the one under `uniform` of their total is taken. A row that holds NaN or
-/// positive infinity gives `vocab_size`.
+/// positive infinity, or nothing but negative infinity, gives `vocab_size`.
 ///
 /// # Shapes
 /// - `logits`: `[rows.len(), vocab_size]`
@@ -42,6 +46,10 @@ pub struct SampleRow {
 /// # Panics
 /// If the number of rows differs.
 pub fn sample<B: VlmBackend>(logits: Tensor<B, 2>, rows: &[SampleRow]) -> Tensor<B, 1, Int> {
-    assert_eq!(logits.dims()[0], rows.len(), "one way of drawing for each row");
+    assert_eq!(
+        logits.dims()[0],
+        rows.len(),
+        "one way of drawing for each row"
+    );
     Tensor::from_primitive(B::vlm_sample(primitive(logits), rows))
 }

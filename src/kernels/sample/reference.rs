@@ -4,7 +4,7 @@ use burn::tensor::ops::{FloatTensor, IntTensor};
 use burn::tensor::{DType, Int, Tensor, TensorData};
 
 use super::SampleRow;
-use crate::kernels::argmax::reference::not_finite;
+use crate::kernels::argmax::reference::{has_no_choice, ids};
 use crate::kernels::tensor;
 
 pub(crate) fn run<B: Backend>(logits: FloatTensor<B>, rows: &[SampleRow]) -> IntTensor<B> {
@@ -13,30 +13,65 @@ pub(crate) fn run<B: Backend>(logits: FloatTensor<B>, rows: &[SampleRow]) -> Int
     let device = logits.device();
     let column = |value: fn(&SampleRow) -> f32| column::<B>(rows, value, &device);
 
-    let not_finite = not_finite(&logits);
+    let has_no_choice = has_no_choice(&logits);
     let probabilities = softmax(logits / column(|row| row.temperature), 1);
-    let (likely, ids) = probabilities.sort_descending_with_indices(1);
+    let sorted = probabilities.clone().sort_descending(1);
+    let likely = filter(sorted.clone(), rows);
+
+    let drawn = likely.clone().sum_dim(1) * column(|row| row.uniform);
+    let passed = likely
+        .clone()
+        .cumsum(1)
+        .lower_equal(drawn.expand([num_rows, vocab_size]));
+    let last = likely.greater_elem(0.0).int().sum_dim(1).sub_scalar(1);
+    // Rounding may carry the draw past the last token that may be drawn. Where nothing can be
+    // chosen nothing is likely, and place 0 stands in until the row is marked.
+    let place = passed.int().sum_dim(1).min_pair(last).clamp_min(0);
+    let token = token_at(probabilities, sorted, place);
+    let token = token.mask_fill(has_no_choice, vocab_size as i64);
+    token.reshape([num_rows]).into_primitive()
+}
+
+/// Zeroes what `rows` forbid of probabilities in descending order.
+fn filter<B: Backend>(sorted: Tensor<B, 2>, rows: &[SampleRow]) -> Tensor<B, 2> {
+    let [num_rows, vocab_size] = sorted.dims();
+    let shape = [num_rows, vocab_size];
+    let device = sorted.device();
+    let column = |value: fn(&SampleRow) -> f32| column::<B>(rows, value, &device);
 
     let rank = Tensor::<B, 1, Int>::arange(0..vocab_size as i64, &device).float();
-    let rank = rank.reshape([1, vocab_size]).repeat_dim(0, num_rows);
+    let rank = rank.reshape([1, vocab_size]).expand(shape);
     // An f32 counts exactly up to 2^24, beyond any vocabulary.
-    let beyond_k = rank.greater_equal(column(|row| row.top_k.min(1 << 24) as f32).expand([num_rows, vocab_size]));
-    let likely = likely.mask_fill(beyond_k, 0.0);
+    let top_k = column(|row| row.top_k.min(1 << 24) as f32);
+    let likely = sorted.mask_fill(rank.greater_equal(top_k.expand(shape)), 0.0);
     let likely = likely.clone() / likely.sum_dim(1);
 
     let before = likely.clone().cumsum(1) - likely.clone();
-    let beyond_p = before.greater_equal(column(|row| row.top_p).expand([num_rows, vocab_size]));
+    let beyond_p = before.greater_equal(column(|row| row.top_p).expand(shape));
     let floor = likely.clone().max_dim(1) * column(|row| row.min_p);
-    let too_rare = likely.clone().lower(floor.expand([num_rows, vocab_size]));
-    let likely = likely.mask_fill(beyond_p.bool_or(too_rare), 0.0);
+    let too_rare = likely.clone().lower(floor.expand(shape));
+    likely.mask_fill(beyond_p.bool_or(too_rare), 0.0)
+}
 
-    let drawn = likely.clone().sum_dim(1) * column(|row| row.uniform);
-    let passed = likely.clone().cumsum(1).lower_equal(drawn.expand([num_rows, vocab_size]));
-    let last = likely.greater_elem(0.0).int().sum_dim(1).sub_scalar(1);
-    // Rounding may carry the draw past the last token that may be drawn.
-    let place = passed.int().sum_dim(1).min_pair(last);
-    let token = ids.gather(1, place).mask_fill(not_finite, vocab_size as i64);
-    token.reshape([num_rows]).into_primitive()
+/// The token at a place of the descending order, of equal ones the lower id first: `[rows, 1]`.
+///
+/// Sorting the ids along would not do: backends sort equals in any order.
+fn token_at<B: Backend>(
+    probabilities: Tensor<B, 2>,
+    sorted: Tensor<B, 2>,
+    place: Tensor<B, 2, Int>,
+) -> Tensor<B, 2, Int> {
+    let [num_rows, vocab_size] = probabilities.dims();
+    let shape = [num_rows, vocab_size];
+    let probability = sorted.clone().gather(1, place.clone()).expand(shape);
+    let num_likelier = sorted.greater(probability.clone()).int().sum_dim(1);
+    let rank_among_equals = place - num_likelier; // [rows, 1]
+    let is_equal = probabilities.equal(probability);
+    let num_equals = is_equal.clone().int().cumsum(1);
+    let is_before = num_equals.lower_equal(rank_among_equals.expand(shape));
+    let ids = ids::<B>(num_rows, vocab_size, &is_equal.device());
+    let is_other = is_equal.bool_not().bool_or(is_before);
+    ids.mask_fill(is_other, vocab_size as i64).min_dim(1)
 }
 
 /// One value of each row as a column: `[rows, 1]`.
@@ -46,5 +81,8 @@ fn column<B: Backend>(
     device: &B::Device,
 ) -> Tensor<B, 2> {
     let values: Vec<f32> = rows.iter().map(value).collect();
-    Tensor::from_data(TensorData::new(values, [rows.len(), 1]), (device, DType::F32))
+    Tensor::from_data(
+        TensorData::new(values, [rows.len(), 1]),
+        (device, DType::F32),
+    )
 }

@@ -1,5 +1,11 @@
 //! The gate of a Llama feed-forward block (Shazeer 2020).
 
+#[cfg(feature = "testing")]
+pub(super) mod cases;
+#[cfg(feature = "cube")]
+pub(super) mod cube;
+#[cfg(feature = "flex")]
+pub(super) mod flex;
 pub(super) mod reference;
 
 use burn::tensor::Tensor;

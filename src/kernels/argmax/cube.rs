@@ -1,0 +1,95 @@
+//! A cube a row: every unit finds its best token, then the units agree.
+
+use burn::tensor::{DType, TensorMetadata};
+use burn_cubecl::CubeRuntime;
+use burn_cubecl::tensor::CubeTensor;
+use cubecl::prelude::*;
+
+use crate::kernels::LaunchRefused;
+use crate::kernels::launch::{Grid, output};
+
+#[cube(launch)]
+fn argmax_kernel<E: Float, I: Int>(
+    logits: &Tensor<E>,
+    ids: &mut Tensor<I>,
+    #[comptime] units: u32,
+    #[define(E)] _dtype: StorageType,
+    #[define(I)] _id_dtype: StorageType,
+) {
+    let vocab_size = logits.shape(1) as u32;
+    let start = CUBE_POS_X as usize * logits.stride(0);
+    let mut logit_of = SharedMemory::<f32>::new(comptime!(units as usize));
+    let mut id_of = SharedMemory::<u32>::new(comptime!(units as usize));
+    let mut nonsense_of = SharedMemory::<u32>::new(comptime!(units as usize));
+
+    // A unit beyond the vocabulary has its last token, like another unit.
+    let mut best_id = min(UNIT_POS_X, vocab_size - 1);
+    let mut best = f32::cast_from(logits[start + best_id as usize * logits.stride(1)]);
+    let mut nonsense = 0u32;
+    let mut id = best_id;
+    while id < vocab_size {
+        let logit = f32::cast_from(logits[start + id as usize * logits.stride(1)]);
+        nonsense |= select(is_nonsense(logit), 1u32, 0u32);
+        if logit > best {
+            best = logit;
+            best_id = id;
+        }
+        id += units;
+    }
+    logit_of[UNIT_POS_X as usize] = best;
+    id_of[UNIT_POS_X as usize] = best_id;
+    nonsense_of[UNIT_POS_X as usize] = nonsense;
+    sync_cube();
+    #[unroll]
+    for step in 0..comptime!(units.ilog2()) {
+        let half = comptime!(units >> (step + 1));
+        if UNIT_POS_X < half {
+            let (mine, other) = (UNIT_POS_X as usize, (UNIT_POS_X + half) as usize);
+            let is_larger = logit_of[other] > logit_of[mine];
+            let is_earlier = logit_of[other] == logit_of[mine] && id_of[other] < id_of[mine];
+            if is_larger || is_earlier {
+                logit_of[mine] = logit_of[other];
+                id_of[mine] = id_of[other];
+            }
+            let nonsense = nonsense_of[mine] | nonsense_of[other];
+            nonsense_of[mine] = nonsense;
+        }
+        sync_cube();
+    }
+    if UNIT_POS_X == 0 {
+        let id = select(nonsense_of[0] == 0u32, id_of[0], vocab_size);
+        ids[CUBE_POS_X as usize] = I::cast_from(id);
+    }
+}
+
+/// Whether a logit is NaN or positive infinity.
+///
+/// By its bits: compilers for GPUs may assume that neither exists.
+#[cube]
+fn is_nonsense(logit: f32) -> bool {
+    let bits = u32::reinterpret(logit);
+    let is_finite = (bits & 0x7F80_0000u32) != 0x7F80_0000u32;
+    !is_finite && bits != 0xFF80_0000u32
+}
+
+pub(in crate::kernels) fn launch<R: CubeRuntime>(
+    logits: &CubeTensor<R>,
+    id_dtype: DType,
+) -> Result<CubeTensor<R>, LaunchRefused> {
+    let [rows, vocab_size] = logits.shape().dims();
+    let ids = output(logits, [rows].into(), id_dtype);
+    let mut grid = Grid::row_wise(rows, vocab_size);
+    grid.shared_memory_bytes *= 3;
+    let (cubes, units) = grid.check(&[logits, &ids])?;
+    argmax_kernel::launch::<R>(
+        &logits.client,
+        cubes,
+        units,
+        logits.clone().into_tensor_arg(),
+        ids.clone().into_tensor_arg(),
+        grid.units,
+        logits.dtype.into(),
+        id_dtype.into(),
+    );
+    Ok(ids)
+}

@@ -1,0 +1,414 @@
+//! Online softmax (Milakov and Gimelshein 2018) over tiles of keys in shared memory.
+//!
+//! A cube answers a tile of queries of one key-value head. The query heads of that head are rows of
+//! one longer sequence, token by token, so that its keys and values are read once for all of them;
+//! with one query a row, this is decoding.
+//!
+//! Its units stand in `groups` of `lanes`. A group owns every `groups`-th row of the tile; a lane
+//! owns one key of each tile while scores are computed, and every `lanes`-th column of the answer
+//! while values are summed.
+
+use burn::tensor::TensorMetadata;
+use burn_cubecl::CubeRuntime;
+use burn_cubecl::tensor::CubeTensor;
+use cubecl::client::ComputeClient;
+use cubecl::prelude::*;
+
+use super::{AttentionInputs, AttentionMask};
+use crate::kernels::cube::reduce::pick;
+use crate::kernels::launch::{Grid, output, refuse, row_chunks};
+use crate::kernels::{KvRow, LaunchRefused};
+
+/// How a cube cuts the problem, known when the kernel is compiled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct Tile {
+    /// Rows, that is queries of one key-value head.
+    rows: usize,
+    /// Keys of a tile, and lanes of a group.
+    lanes: usize,
+    groups: usize,
+    head_dim: usize,
+}
+
+impl Tile {
+    /// Rows, lanes and groups, from the largest on. The smallest fits 16 KiB of shared memory, what
+    /// WebGPU guarantees, up to a head of 128.
+    const CANDIDATES: [(usize, usize, usize); 5] =
+        [(32, 32, 8), (16, 32, 8), (8, 32, 8), (8, 16, 8), (8, 8, 8)];
+
+    /// The largest tile that the device takes and `rows` fill at least half.
+    fn new<R: CubeRuntime>(
+        client: &ComputeClient<R>,
+        rows: usize,
+        head_dim: usize,
+    ) -> Result<Self, LaunchRefused> {
+        // Where there is more, it is better used by a second cube.
+        let max_bytes = client.properties().hardware.max_shared_memory_size.min(32 << 10);
+        let mut tiles = Self::CANDIDATES
+            .map(|(rows, lanes, groups)| Self { rows, lanes, groups, head_dim })
+            .into_iter()
+            .filter(|tile| tile.shared_memory_bytes() <= max_bytes);
+        let smallest = tiles.clone().last();
+        let filled = tiles.find(|tile| tile.rows < 2 * rows || tile.rows == 8).or(smallest);
+        filled.ok_or_else(|| LaunchRefused {
+            reason: format!("a head of {head_dim} does not fit {max_bytes} bytes of shared memory"),
+        })
+    }
+
+    fn units(self) -> usize {
+        self.lanes * self.groups
+    }
+
+    /// A row of shared memory. One more than the head, so that the lanes, a key each, do not meet in
+    /// one bank.
+    fn pitch(self) -> usize {
+        self.head_dim + 1
+    }
+
+    fn rows_of_group(self) -> usize {
+        self.rows / self.groups
+    }
+
+    fn columns_of_lane(self) -> usize {
+        self.head_dim.div_ceil(self.lanes)
+    }
+
+    fn shared_memory_bytes(self) -> usize {
+        let queries = self.rows * self.pitch();
+        let keys = self.lanes * self.pitch();
+        let scores = 2 * self.rows * self.lanes;
+        (queries + keys + scores) * size_of::<f32>()
+    }
+}
+
+#[cube(launch)]
+fn attention_kernel<E: Float, C: Float>(
+    query: &Tensor<E>,
+    key: &Tensor<C>,
+    value: &Tensor<C>,
+    answer: &mut Tensor<E>,
+    scale: f32,
+    first_row: u32,
+    slots: Sequence<u32>,
+    lens: Sequence<u32>,
+    #[comptime] tile: Tile,
+    #[comptime] mask: AttentionMask,
+    #[define(E)] _dtype: StorageType,
+    #[define(C)] _cache_dtype: StorageType,
+) {
+    let heads = query.shape(1) / key.shape(1);
+    let rows = Rows {
+        batch: (first_row + CUBE_POS_Z) as usize,
+        kv_head: CUBE_POS_Y as usize,
+        heads,
+        first: CUBE_POS_X as usize * tile.rows,
+        count: heads * query.shape(2),
+        seq_q: query.shape(2),
+        len: pick(&lens, CUBE_POS_Z) as usize,
+    };
+    let slot = pick(&slots, CUBE_POS_Z) as usize;
+    let key_start = slot * key.stride(0) + rows.kv_head * key.stride(1);
+    let value_start = slot * value.stride(0) + rows.kv_head * value.stride(1);
+
+    let mut queries = SharedMemory::<f32>::new(comptime!(tile.rows * tile.pitch()));
+    let mut keys = SharedMemory::<f32>::new(comptime!(tile.lanes * tile.pitch()));
+    let mut scores = SharedMemory::<f32>::new(comptime!(tile.rows * tile.lanes));
+    let mut weights = SharedMemory::<f32>::new(comptime!(tile.rows * tile.lanes));
+    let mut softmax = new_softmax(&rows, tile, mask);
+    load_queries::<E>(query, &rows, scale, &mut queries, tile);
+    // No row of the tile sees more than its last.
+    let end = visible(min(rows.first + tile.rows, rows.count) - 1, &rows, mask);
+    let mut first_key = 0usize;
+    while first_key < end {
+        load_keys::<C>(key, key_start, first_key, end, &mut keys, tile);
+        sync_cube();
+        score(&queries, &keys, first_key, &softmax, &mut scores, tile);
+        sync_cube();
+        // From here on `keys` holds values.
+        load_keys::<C>(value, value_start, first_key, end, &mut keys, tile);
+        weigh(&scores, first_key, &mut softmax, &mut weights, tile);
+        sync_cube();
+        add_values(&weights, &keys, &mut softmax, tile);
+        sync_cube();
+        first_key += tile.lanes;
+    }
+    store::<E>(&rows, &softmax, answer, tile);
+}
+
+/// The rows of a cube: query `row / heads` of head `row % heads` of the key-value head.
+#[derive(CubeType)]
+struct Rows {
+    batch: usize,
+    kv_head: usize,
+    /// Query heads that share the key-value head.
+    heads: usize,
+    /// The first row of the tile.
+    first: usize,
+    /// Rows of the key-value head, all tiles together.
+    count: usize,
+    seq_q: usize,
+    /// Keys in the slot.
+    len: usize,
+}
+
+/// What a unit knows of the rows of its group.
+#[derive(CubeType)]
+struct Softmax {
+    /// Keys that each row sees.
+    seen: Array<usize>,
+    /// The largest score of each row so far.
+    largest: Array<f32>,
+    /// The weights of each row so far, summed.
+    total: Array<f32>,
+    /// The weighted values so far, summed, of each row and each column of this lane.
+    sums: Array<f32>,
+}
+
+#[cube]
+fn lane(#[comptime] tile: Tile) -> usize {
+    UNIT_POS_X as usize % tile.lanes
+}
+
+/// The row of the tile that is the `owned`-th of the unit's group.
+#[cube]
+fn row_of(#[comptime] owned: usize, #[comptime] tile: Tile) -> usize {
+    comptime!(owned * tile.groups) + UNIT_POS_X as usize / tile.lanes
+}
+
+#[cube]
+fn new_softmax(
+    rows: &Rows,
+    #[comptime] tile: Tile,
+    #[comptime] mask: AttentionMask,
+) -> Softmax {
+    let (owned_rows, owned_sums) =
+        comptime!((tile.rows_of_group(), tile.rows_of_group() * tile.columns_of_lane()));
+    let mut seen = Array::<usize>::new(owned_rows);
+    let mut largest = Array::<f32>::new(owned_rows);
+    let mut total = Array::<f32>::new(owned_rows);
+    let mut sums = Array::<f32>::new(owned_sums);
+    #[unroll]
+    for owned in 0..owned_rows {
+        let row = min(rows.first + row_of(owned, tile), rows.count - 1);
+        seen[owned] = visible(row, rows, mask);
+        largest[owned] = f32::min_value();
+        total[owned] = 0.0f32;
+    }
+    #[unroll]
+    for sum in 0..owned_sums {
+        sums[sum] = 0.0f32;
+    }
+    Softmax { seen, largest, total, sums }
+}
+
+/// How many keys a row sees.
+#[cube]
+fn visible(row: usize, rows: &Rows, #[comptime] mask: AttentionMask) -> usize {
+    match comptime!(mask) {
+        AttentionMask::Bidirectional => rows.len,
+        AttentionMask::Causal => {
+            // `len - seq_q` keys were there before the first query, which also sees itself.
+            let sum = rows.len + row / rows.heads + 1;
+            select(sum > rows.seq_q, sum - rows.seq_q, 0usize)
+        }
+    }
+}
+
+/// Rows beyond the last repeat it, and are not stored.
+#[cube]
+fn load_queries<E: Float>(
+    query: &Tensor<E>,
+    rows: &Rows,
+    scale: f32,
+    queries: &mut SharedMemory<f32>,
+    #[comptime] tile: Tile,
+) {
+    let mut index = UNIT_POS_X as usize;
+    while index < comptime!(tile.rows * tile.head_dim) {
+        let (row, column) = (index / tile.head_dim, index % tile.head_dim);
+        let source = min(rows.first + row, rows.count - 1);
+        let head = rows.kv_head * rows.heads + source % rows.heads;
+        let at = rows.batch * query.stride(0)
+            + head * query.stride(1)
+            + source / rows.heads * query.stride(2)
+            + column * query.stride(3);
+        queries[row * comptime!(tile.pitch()) + column] = f32::cast_from(query[at]) * scale;
+        index += comptime!(tile.units());
+    }
+}
+
+/// Keys beyond the last visible one repeat it: what lies there was never written, and a weight of
+/// zero would not silence a NaN.
+#[cube]
+fn load_keys<C: Float>(
+    slab: &Tensor<C>,
+    start: usize,
+    first_key: usize,
+    end: usize,
+    keys: &mut SharedMemory<f32>,
+    #[comptime] tile: Tile,
+) {
+    let mut index = UNIT_POS_X as usize;
+    while index < comptime!(tile.lanes * tile.head_dim) {
+        let (key, column) = (index / tile.head_dim, index % tile.head_dim);
+        let source = min(first_key + key, end - 1);
+        let at = start + source * slab.stride(2) + column * slab.stride(3);
+        keys[key * comptime!(tile.pitch()) + column] = f32::cast_from(slab[at]);
+        index += comptime!(tile.units());
+    }
+}
+
+/// The score of each row of the group and the key of the lane.
+#[cube]
+fn score(
+    queries: &SharedMemory<f32>,
+    keys: &SharedMemory<f32>,
+    first_key: usize,
+    softmax: &Softmax,
+    scores: &mut SharedMemory<f32>,
+    #[comptime] tile: Tile,
+) {
+    let pitch = comptime!(tile.pitch());
+    let lane = lane(tile);
+    #[unroll]
+    for owned in 0..comptime!(tile.rows_of_group()) {
+        let row = row_of(owned, tile);
+        let mut score = 0.0f32;
+        for column in 0..tile.head_dim {
+            score += queries[row * pitch + column] * keys[lane * pitch + column];
+        }
+        let is_seen = first_key + lane < softmax.seen[owned];
+        scores[row * tile.lanes + lane] = select(is_seen, score, f32::min_value());
+    }
+}
+
+/// Turns scores into weights relative to the largest so far, and what was summed before with them.
+#[cube]
+fn weigh(
+    scores: &SharedMemory<f32>,
+    first_key: usize,
+    softmax: &mut Softmax,
+    weights: &mut SharedMemory<f32>,
+    #[comptime] tile: Tile,
+) {
+    let lane = lane(tile);
+    let columns = comptime!(tile.columns_of_lane());
+    #[unroll]
+    for owned in 0..comptime!(tile.rows_of_group()) {
+        let start = row_of(owned, tile) * tile.lanes;
+        let mut largest = softmax.largest[owned];
+        for key in 0..tile.lanes {
+            largest = max(largest, scores[start + key]);
+        }
+        let weight = (scores[start + lane] - largest).exp();
+        // In a row that has seen no key yet, the lowest score weighs exp(0).
+        let is_seen = first_key + lane < softmax.seen[owned];
+        weights[start + lane] = select(is_seen, weight, 0.0f32);
+        let shrink = (softmax.largest[owned] - largest).exp();
+        softmax.largest[owned] = largest;
+        softmax.total[owned] = softmax.total[owned] * shrink;
+        #[unroll]
+        for step in 0..columns {
+            let sum = comptime!(owned * columns + step);
+            softmax.sums[sum] = softmax.sums[sum] * shrink;
+        }
+    }
+}
+
+/// Adds a tile of weighted values to the sums, and its weights to the totals.
+#[cube]
+fn add_values(
+    weights: &SharedMemory<f32>,
+    values: &SharedMemory<f32>,
+    softmax: &mut Softmax,
+    #[comptime] tile: Tile,
+) {
+    let lane = lane(tile);
+    let columns = comptime!(tile.columns_of_lane());
+    for key in 0..tile.lanes {
+        #[unroll]
+        for owned in 0..comptime!(tile.rows_of_group()) {
+            let weight = weights[row_of(owned, tile) * tile.lanes + key];
+            softmax.total[owned] = softmax.total[owned] + weight;
+            #[unroll]
+            for step in 0..columns {
+                let sum = comptime!(owned * columns + step);
+                // A lane past the head sums a column that it will not store.
+                let column = min(comptime!(step * tile.lanes) + lane, comptime!(tile.head_dim - 1));
+                let value = values[key * comptime!(tile.pitch()) + column];
+                softmax.sums[sum] = softmax.sums[sum] + weight * value;
+            }
+        }
+    }
+}
+
+#[cube]
+fn store<E: Float>(
+    rows: &Rows,
+    softmax: &Softmax,
+    answer: &mut Tensor<E>,
+    #[comptime] tile: Tile,
+) {
+    let columns = comptime!(tile.columns_of_lane());
+    #[unroll]
+    for owned in 0..comptime!(tile.rows_of_group()) {
+        let row = rows.first + row_of(owned, tile);
+        if row < rows.count {
+            let head = rows.kv_head * rows.heads + row % rows.heads;
+            let token = rows.batch * rows.seq_q + row / rows.heads;
+            let start = (token * answer.shape(2) + head) * tile.head_dim;
+            // A row that saw no key has sums of zero.
+            let total = select(softmax.total[owned] == 0.0f32, 1.0f32, softmax.total[owned]);
+            #[unroll]
+            for step in 0..columns {
+                let column = comptime!(step * tile.lanes) + lane(tile);
+                if column < tile.head_dim {
+                    let sum = softmax.sums[comptime!(owned * columns + step)];
+                    answer[start + column] = E::cast_from(sum / total);
+                }
+            }
+        }
+    }
+}
+
+pub(in crate::kernels) fn launch<R: CubeRuntime>(
+    inputs: &AttentionInputs<CubeTensor<R>>,
+    rows: &[KvRow],
+    mask: AttentionMask,
+) -> Result<CubeTensor<R>, LaunchRefused> {
+    let AttentionInputs { query, key, value } = inputs;
+    if key.dtype != value.dtype {
+        return refuse("keys and values differ in type");
+    }
+    let [batch, num_heads, seq_q, head_dim] = query.shape().dims();
+    let [_, num_kv_heads, _, _] = key.shape().dims();
+    let rows_of_head = num_heads / num_kv_heads * seq_q;
+    let tile = Tile::new(&query.client, rows_of_head, head_dim)?;
+    let answer = output(query, [batch, seq_q, num_heads, head_dim].into(), query.dtype);
+    for chunk in row_chunks(rows) {
+        let grid = Grid {
+            cubes: [rows_of_head.div_ceil(tile.rows), num_kv_heads, chunk.count()],
+            units: tile.units() as u32,
+            shared_memory_bytes: tile.shared_memory_bytes(),
+        };
+        let (cubes, units) = grid.check(&[query, key, value, &answer])?;
+        attention_kernel::launch::<R>(
+            &query.client,
+            cubes,
+            units,
+            query.clone().into_tensor_arg(),
+            key.clone().into_tensor_arg(),
+            value.clone().into_tensor_arg(),
+            answer.clone().into_tensor_arg(),
+            1.0 / (head_dim as f32).sqrt(),
+            chunk.first as u32,
+            chunk.slots(),
+            chunk.lens(),
+            tile,
+            mask,
+            query.dtype.into(),
+            key.dtype.into(),
+        );
+    }
+    Ok(answer)
+}

@@ -1,0 +1,106 @@
+use burn::tensor::{DType, TensorData, TensorMetadata};
+
+use super::*;
+
+/// Numbers that every type holds exactly.
+fn numbers(count: usize, seed: usize) -> Vec<f32> {
+    (0..count)
+        .map(|at| ((at * 37 + seed * 11) % 17) as f32 / 8.0 - 1.0)
+        .collect()
+}
+
+fn tensor(shape: [usize; 4], seed: usize, dtype: DType) -> FlexTensor {
+    let values = numbers(shape.iter().product(), seed);
+    FlexTensor::from_data(TensorData::new(values, shape).convert_dtype(dtype))
+}
+
+/// The definition, query by query, in f64: `[seq_q, num_heads, head_dim]` of one row.
+fn attend_exactly(
+    inputs: &AttentionInputs<FlexTensor>,
+    row: KvRow,
+    mask: AttentionMask,
+) -> Vec<f64> {
+    let [_, num_heads, seq_q, head_dim] = inputs.query.shape().dims();
+    let [_, num_kv_heads, capacity, _] = inputs.key.shape().dims();
+    let wide = |tensor: &FlexTensor| -> Vec<f64> {
+        let data = tensor.to_contiguous().into_data();
+        data.iter::<f64>().collect()
+    };
+    let (query, key, value) = (wide(&inputs.query), wide(&inputs.key), wide(&inputs.value));
+    let mut answers = Vec::new();
+    for place in 0..seq_q * num_heads {
+        let (line, head) = (place / num_heads, place % num_heads);
+        let kv_head = head / (num_heads / num_kv_heads);
+        let first = (row.slot * num_kv_heads + kv_head) * capacity;
+        let query = &query[(head * seq_q + line) * head_dim..][..head_dim];
+        let seen = match mask {
+            AttentionMask::Bidirectional => row.len,
+            AttentionMask::Causal => (row.len + line + 1).saturating_sub(seq_q),
+        };
+        let weight = |position: usize| {
+            let key = &key[(first + position) * head_dim..][..head_dim];
+            let score: f64 = query.iter().zip(key).map(|(q, k)| q * k).sum();
+            (score / (head_dim as f64).sqrt()).exp()
+        };
+        let weights: Vec<f64> = (0..seen).map(weight).collect();
+        let total: f64 = weights.iter().sum::<f64>().max(f64::MIN_POSITIVE);
+        answers.extend((0..head_dim).map(|at| {
+            let column = (first..).map(|position| value[position * head_dim + at]);
+            let sum: f64 = weights.iter().zip(column).map(|(w, v)| w * v).sum();
+            sum / total
+        }));
+    }
+    answers
+}
+
+#[test]
+fn every_tier_and_cache_type_follows_the_definition() {
+    let shapes = [
+        ([1, 4, 1, 64], 2, 70),
+        ([1, 3, 40, 20], 1, 41),
+        ([1, 2, 7, 80], 2, 5),
+        ([1, 6, 3, 16], 3, 300),
+    ];
+    for (query, num_kv_heads, len) in shapes {
+        let slab = [2, num_kv_heads, len + 1, query[3]];
+        let row = KvRow { slot: 1, len };
+        for dtype in [DType::F32, DType::F16, DType::BF16] {
+            let inputs = AttentionInputs {
+                query: tensor(query, 1, DType::F32),
+                key: tensor(slab, 2, dtype),
+                value: tensor(slab, 3, dtype),
+            };
+            for mask in [AttentionMask::Causal, AttentionMask::Bidirectional] {
+                let expected = attend_exactly(&inputs, row, mask);
+                for tier in Tier::all() {
+                    let found = run_on(tier, &inputs, &[row], mask).expect("three known types");
+                    let found = found.storage::<f32>();
+                    assert_eq!(found.len(), expected.len());
+                    for (found, expected) in found.iter().zip(&expected) {
+                        let error = (f64::from(*found) - expected).abs();
+                        assert!(
+                            error < 1e-6,
+                            "{tier:?} {query:?} {dtype:?} {mask:?}: {error}"
+                        );
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn keys_that_would_have_to_be_copied_are_refused() {
+    let slab = tensor([1, 1, 16, 16], 1, DType::F32);
+    let inputs = AttentionInputs {
+        query: tensor([1, 1, 1, 16], 2, DType::F32),
+        key: slab.transpose(2, 3),
+        value: slab,
+    };
+    let rows = [KvRow { slot: 0, len: 4 }];
+    let refused = run(&inputs, &rows, AttentionMask::Causal).expect_err("transposed keys");
+    assert_eq!(
+        refused.reason,
+        "keys or values with strides [256, 256, 1, 16]"
+    );
+}

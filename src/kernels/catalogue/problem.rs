@@ -1,0 +1,77 @@
+//! What a kernel folder says about one of its problems.
+
+use burn::tensor::ops::{FloatTensor, IntTensor};
+use burn::tensor::{DType, Int, Tensor, TensorMetadata};
+
+use super::{HostTensor, Inputs, OutputKind};
+use crate::kernels::{VlmBackend, tensor};
+
+/// The least that any implementation of a problem must do, for shares of the roofline.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Work {
+    /// Bytes read and written.
+    pub bytes: usize,
+    /// Floating-point operations, a multiply-add counting as two.
+    pub flops: usize,
+}
+
+/// A problem that a kernel and its reference solve from the same inputs.
+pub(in crate::kernels) trait Problem<B: VlmBackend>: 'static {
+    /// The arguments of the operation.
+    type Inputs: Clone + 'static;
+
+    /// Makes the arguments.
+    fn inputs(&self, inputs: &Inputs<'_, B>) -> Self::Inputs;
+
+    /// Answers through [`VlmBackend`].
+    fn kernel(&self, inputs: Self::Inputs) -> Vec<Output<B>>;
+
+    /// Answers through the reference body.
+    fn reference(&self, inputs: Self::Inputs) -> Vec<Output<B>>;
+
+    /// The bytes and operations, for activations of `dtype`.
+    fn work(&self, dtype: DType) -> Work;
+
+    /// Types of its own that it stores tensors in.
+    fn stored(&self) -> Vec<DType> {
+        Vec::new()
+    }
+
+    /// Runs the kernel once and gives the arguments back for another run.
+    fn step(&self, inputs: Self::Inputs) -> Self::Inputs {
+        self.kernel(inputs.clone());
+        inputs
+    }
+}
+
+/// What an operation returned, still on the device.
+pub(in crate::kernels) enum Output<B: VlmBackend> {
+    /// Numbers.
+    Float(FloatTensor<B>),
+    /// Token ids.
+    Index(IntTensor<B>),
+}
+
+impl<B: VlmBackend> Output<B> {
+    /// Brings it to the host.
+    pub(super) fn read(self) -> HostTensor {
+        let (shape, data, kind) = match self {
+            Self::Float(output) => {
+                let shape = output.shape();
+                let flat = B::float_reshape(output, [shape.num_elements()].into());
+                (shape, tensor::<B, 1>(flat).into_data(), OutputKind::Float)
+            }
+            Self::Index(output) => {
+                let shape = output.shape();
+                let flat = B::int_reshape(output, [shape.num_elements()].into());
+                let flat = Tensor::<B, 1, Int>::from_primitive(flat);
+                (shape, flat.into_data(), OutputKind::Index)
+            }
+        };
+        HostTensor {
+            shape: shape.to_vec(),
+            values: data.iter::<f32>().collect(),
+            kind,
+        }
+    }
+}

@@ -1,0 +1,29 @@
+//! What the CPU kernels share: processor tiers, vectors, element types, dot products.
+//!
+//! A kernel is written once, over [`Simd`], and compiled for every [`Tier`]; which one runs is an
+//! argument, so that a test can ask each tier that its processor has for the same answer.
+
+mod activations;
+mod dot;
+mod element;
+mod math;
+mod rows;
+mod simd;
+mod strided_rows;
+mod tier;
+mod tokens;
+
+pub(super) use activations::{activations, answer, refused, token_ids};
+pub(super) use dot::{dot_tile, weighted_sum};
+pub(super) use element::{Element, FloatSlice, FloatSliceMut, with_element};
+pub(super) use math::{exp, gelu, gelu_tanh, quick_gelu, silu};
+pub(super) use rows::{for_each_row, sum, sum_of_squares};
+pub(super) use simd::Simd;
+pub(super) use strided_rows::StridedRows;
+pub(super) use tier::{Kernel, Tier};
+pub(super) use tokens::Tokens;
+
+/// Elements below which a second thread costs more than it saves.
+///
+/// Waking a worker takes about 10 us, in which one core passes over some 100 kB.
+pub(super) const MIN_ELEMENTS_PER_TASK: usize = 1 << 15;

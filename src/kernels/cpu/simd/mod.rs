@@ -1,0 +1,146 @@
+//! Vectors of f32, as wide as the processor's registers.
+
+#[cfg(target_arch = "x86_64")]
+mod x86;
+
+use half::{bf16, f16};
+
+#[cfg(target_arch = "x86_64")]
+pub(super) use x86::{Avx2, Avx512};
+
+/// The proof that the processor has some instructions, and the operations they give.
+///
+/// # Safety
+/// A value must exist only where the instructions do.
+#[expect(unsafe_code, reason = "vector instructions")]
+pub(in crate::kernels) unsafe trait Simd: Copy {
+    /// A register of numbers.
+    type Vector: Copy;
+
+    /// Numbers in a register.
+    const LANES: usize;
+
+    /// Registers there are: how large a tile of sums may be.
+    const REGISTERS: usize;
+
+    /// `value` in every lane.
+    fn splat(self, value: f32) -> Self::Vector;
+
+    /// `LANES` numbers from `source` on.
+    ///
+    /// # Safety
+    /// They must be readable. No alignment is needed beyond that of an element.
+    unsafe fn load_f32(self, source: *const f32) -> Self::Vector;
+
+    /// As [`load_f32`](Self::load_f32), widened.
+    ///
+    /// # Safety
+    /// As there.
+    unsafe fn load_f16(self, source: *const f16) -> Self::Vector;
+
+    /// As [`load_f32`](Self::load_f32), widened.
+    ///
+    /// # Safety
+    /// As there.
+    unsafe fn load_bf16(self, source: *const bf16) -> Self::Vector;
+
+    /// Writes `LANES` numbers from `target` on.
+    ///
+    /// # Safety
+    /// They must be writable.
+    unsafe fn store(self, target: *mut f32, vector: Self::Vector);
+
+    /// `a * b + c`, rounded once where the processor can.
+    fn mul_add(self, a: Self::Vector, b: Self::Vector, c: Self::Vector) -> Self::Vector;
+
+    /// The sum of the lanes.
+    fn sum(self, vector: Self::Vector) -> f32;
+}
+
+/// No instructions beyond the compiler's baseline.
+///
+/// Eight lanes: two registers of SSE2 or NEON, which the compiler finds by itself.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Scalar;
+
+// SAFETY: it needs nothing that the target lacks.
+#[expect(unsafe_code, reason = "vector instructions")]
+unsafe impl Simd for Scalar {
+    type Vector = [f32; 8];
+
+    const LANES: usize = 8;
+    const REGISTERS: usize = 8;
+
+    #[inline(always)]
+    fn splat(self, value: f32) -> [f32; 8] {
+        [value; 8]
+    }
+
+    #[inline(always)]
+    unsafe fn load_f32(self, source: *const f32) -> [f32; 8] {
+        // SAFETY: eight elements are readable, by the contract of this method.
+        unsafe { source.cast::<[f32; 8]>().read() }
+    }
+
+    #[inline(always)]
+    unsafe fn load_f16(self, source: *const f16) -> [f32; 8] {
+        // SAFETY: eight elements are readable, by the contract of this method.
+        let halves = unsafe { source.cast::<[f16; 8]>().read() };
+        halves.map(|half| widen_f16(half.to_bits()))
+    }
+
+    #[inline(always)]
+    unsafe fn load_bf16(self, source: *const bf16) -> [f32; 8] {
+        // SAFETY: eight elements are readable, by the contract of this method.
+        let halves = unsafe { source.cast::<[bf16; 8]>().read() };
+        halves.map(|half| f32::from_bits(u32::from(half.to_bits()) << 16))
+    }
+
+    #[inline(always)]
+    unsafe fn store(self, target: *mut f32, vector: [f32; 8]) {
+        // SAFETY: eight elements are writable, by the contract of this method.
+        unsafe { target.cast::<[f32; 8]>().write(vector) }
+    }
+
+    #[inline(always)]
+    fn mul_add(self, a: [f32; 8], b: [f32; 8], mut c: [f32; 8]) -> [f32; 8] {
+        // Not `f32::mul_add`: without the instruction that is a library call for each lane.
+        for lane in 0..8 {
+            c[lane] += a[lane] * b[lane];
+        }
+        c
+    }
+
+    #[inline(always)]
+    fn sum(self, [a, b, c, d, e, f, g, h]: [f32; 8]) -> f32 {
+        ((a + e) + (c + g)) + ((b + f) + (d + h))
+    }
+}
+
+/// An f16, without a branch or the conversion instruction, so that it vectorises anywhere.
+#[inline(always)]
+fn widen_f16(bits: u16) -> f32 {
+    let magnitude = u32::from(bits & 0x7fff) << 13;
+    // Rebiases the exponent; exact for subnormal numbers too, since the multiplier is a power of 2.
+    let finite = f32::from_bits(magnitude) * f32::from_bits((127 + 112) << 23);
+    let special = f32::from_bits(magnitude | 0x7f80_0000);
+    let is_special = bits & 0x7c00 == 0x7c00;
+    let value = if is_special { special } else { finite };
+    f32::from_bits(value.to_bits() | u32::from(bits & 0x8000) << 16)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn widening_is_exact_for_every_f16() {
+        for bits in 0..=u16::MAX {
+            let (found, expected) = (widen_f16(bits), f16::from_bits(bits).to_f32());
+            assert!(
+                found.to_bits() == expected.to_bits() || found.is_nan() && expected.is_nan(),
+                "{bits:#06x}: {found} {expected}"
+            );
+        }
+    }
+}

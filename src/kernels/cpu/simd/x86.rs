@@ -1,0 +1,155 @@
+//! The vectors of x86-64 processors.
+
+#![expect(unsafe_code, reason = "vector instructions")]
+
+use std::arch::x86_64::{
+    __m256, __m512, _mm_add_ps, _mm_add_ss, _mm_cvtss_f32, _mm_loadu_si128, _mm_movehdup_ps,
+    _mm_movehl_ps, _mm256_castps256_ps128, _mm256_castsi256_ps, _mm256_cvtepu16_epi32,
+    _mm256_cvtph_ps, _mm256_extractf128_ps, _mm256_fmadd_ps, _mm256_loadu_ps, _mm256_loadu_si256,
+    _mm256_set1_ps, _mm256_slli_epi32, _mm256_storeu_ps, _mm512_castsi512_ps,
+    _mm512_cvtepu16_epi32, _mm512_cvtph_ps, _mm512_fmadd_ps, _mm512_loadu_ps, _mm512_reduce_add_ps,
+    _mm512_set1_ps, _mm512_slli_epi32, _mm512_storeu_ps,
+};
+
+use half::{bf16, f16};
+
+use super::Simd;
+
+/// AVX2 with FMA and F16C: Haswell and Zen, and everything after.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::kernels::cpu) struct Avx2(());
+
+/// AVX-512F beside AVX2: Skylake-X and Zen 4, and most servers after.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::kernels::cpu) struct Avx512(());
+
+impl Avx2 {
+    /// Callable only where the instructions exist.
+    #[inline]
+    #[target_feature(enable = "avx2,fma,f16c")]
+    pub(in crate::kernels::cpu) fn new() -> Self {
+        Self(())
+    }
+}
+
+impl Avx512 {
+    /// Callable only where the instructions exist.
+    #[inline]
+    #[target_feature(enable = "avx2,fma,f16c,avx512f")]
+    pub(in crate::kernels::cpu) fn new() -> Self {
+        Self(())
+    }
+}
+
+// SAFETY: the only constructor has the target features.
+unsafe impl Simd for Avx2 {
+    type Vector = __m256;
+
+    const LANES: usize = 8;
+    const REGISTERS: usize = 16;
+
+    #[inline(always)]
+    fn splat(self, value: f32) -> __m256 {
+        // SAFETY: AVX2 exists, since `self` does.
+        unsafe { _mm256_set1_ps(value) }
+    }
+
+    #[inline(always)]
+    unsafe fn load_f32(self, source: *const f32) -> __m256 {
+        // SAFETY: AVX2 exists, since `self` does; the caller vouches for eight elements.
+        unsafe { _mm256_loadu_ps(source) }
+    }
+
+    #[inline(always)]
+    unsafe fn load_f16(self, source: *const f16) -> __m256 {
+        // SAFETY: F16C exists, since `self` does; the caller vouches for eight elements.
+        unsafe { _mm256_cvtph_ps(_mm_loadu_si128(source.cast())) }
+    }
+
+    #[inline(always)]
+    unsafe fn load_bf16(self, source: *const bf16) -> __m256 {
+        // SAFETY: AVX2 exists, since `self` does; the caller vouches for eight elements.
+        unsafe {
+            let bits = _mm256_cvtepu16_epi32(_mm_loadu_si128(source.cast()));
+            _mm256_castsi256_ps(_mm256_slli_epi32::<16>(bits))
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn store(self, target: *mut f32, vector: __m256) {
+        // SAFETY: AVX2 exists, since `self` does; the caller vouches for eight elements.
+        unsafe { _mm256_storeu_ps(target, vector) }
+    }
+
+    #[inline(always)]
+    fn mul_add(self, a: __m256, b: __m256, c: __m256) -> __m256 {
+        // SAFETY: FMA exists, since `self` does.
+        unsafe { _mm256_fmadd_ps(a, b, c) }
+    }
+
+    #[inline(always)]
+    fn sum(self, vector: __m256) -> f32 {
+        // SAFETY: AVX2 exists, since `self` does.
+        unsafe {
+            let four = _mm_add_ps(
+                _mm256_castps256_ps128(vector),
+                _mm256_extractf128_ps::<1>(vector),
+            );
+            let two = _mm_add_ps(four, _mm_movehl_ps(four, four));
+            _mm_cvtss_f32(_mm_add_ss(two, _mm_movehdup_ps(two)))
+        }
+    }
+}
+
+// SAFETY: the only constructor has the target features.
+unsafe impl Simd for Avx512 {
+    type Vector = __m512;
+
+    const LANES: usize = 16;
+    const REGISTERS: usize = 32;
+
+    #[inline(always)]
+    fn splat(self, value: f32) -> __m512 {
+        // SAFETY: AVX-512F exists, since `self` does.
+        unsafe { _mm512_set1_ps(value) }
+    }
+
+    #[inline(always)]
+    unsafe fn load_f32(self, source: *const f32) -> __m512 {
+        // SAFETY: AVX-512F exists, since `self` does; the caller vouches for 16 elements.
+        unsafe { _mm512_loadu_ps(source) }
+    }
+
+    #[inline(always)]
+    unsafe fn load_f16(self, source: *const f16) -> __m512 {
+        // SAFETY: AVX-512F exists, since `self` does; the caller vouches for 16 elements.
+        unsafe { _mm512_cvtph_ps(_mm256_loadu_si256(source.cast())) }
+    }
+
+    #[inline(always)]
+    unsafe fn load_bf16(self, source: *const bf16) -> __m512 {
+        // SAFETY: AVX-512F exists, since `self` does; the caller vouches for 16 elements.
+        unsafe {
+            let bits = _mm512_cvtepu16_epi32(_mm256_loadu_si256(source.cast()));
+            _mm512_castsi512_ps(_mm512_slli_epi32::<16>(bits))
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn store(self, target: *mut f32, vector: __m512) {
+        // SAFETY: AVX-512F exists, since `self` does; the caller vouches for 16 elements.
+        unsafe { _mm512_storeu_ps(target, vector) }
+    }
+
+    #[inline(always)]
+    fn mul_add(self, a: __m512, b: __m512, c: __m512) -> __m512 {
+        // SAFETY: AVX-512F exists, since `self` does.
+        unsafe { _mm512_fmadd_ps(a, b, c) }
+    }
+
+    #[inline(always)]
+    fn sum(self, vector: __m512) -> f32 {
+        // SAFETY: AVX-512F exists, since `self` does.
+        unsafe { _mm512_reduce_add_ps(vector) }
+    }
+}

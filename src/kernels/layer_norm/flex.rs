@@ -1,0 +1,28 @@
+//! [`layer_norm()`](super::layer_norm()) on the CPU.
+
+use burn::tensor::TensorMetadata;
+use burn_flex::FlexTensor;
+
+use crate::kernels::LaunchRefused;
+use crate::kernels::cpu::{activations, answer, for_each_row, sum, sum_of_squares};
+
+pub(in crate::kernels) fn run(
+    x: &FlexTensor,
+    weight: &FlexTensor,
+    bias: &FlexTensor,
+    epsilon: f64,
+) -> Result<FlexTensor, LaunchRefused> {
+    let mut values = activations(x)?.into_owned();
+    let (weight, bias) = (activations(weight)?, activations(bias)?);
+    let hidden_size = weight.len();
+    for_each_row(&mut values, hidden_size, |row| {
+        let mean = sum(row) / hidden_size as f32;
+        // In two passes: the difference of two large sums would lose a small variance.
+        let variance = sum_of_squares(row, mean) / hidden_size as f32;
+        let deviation = (variance + epsilon as f32).sqrt();
+        for ((value, weight), bias) in row.iter_mut().zip(&*weight).zip(&*bias) {
+            *value = (*value - mean) / deviation * weight + bias;
+        }
+    });
+    Ok(answer(values, x.shape(), x.dtype()))
+}

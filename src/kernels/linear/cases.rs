@@ -1,0 +1,237 @@
+//! Problems of [`linear()`](super::linear()).
+
+use burn::tensor::DType;
+use burn::tensor::ops::FloatTensor;
+
+use super::{Activation, LinearEpilogue, NAME, reference};
+use crate::kernels::VlmBackend;
+use crate::kernels::catalogue::{Case, Inputs, KernelEntry, Order, Output, Problem, Work};
+
+pub(in crate::kernels) const fn entry<B: VlmBackend>() -> KernelEntry<B> {
+    KernelEntry {
+        name: NAME,
+        cases,
+        bench_cases,
+    }
+}
+
+#[derive(Debug, Clone, Copy)]
+struct LinearProblem {
+    rows: usize,
+    in_features: usize,
+    out_features: usize,
+    weight: Option<DType>,
+    order: Order,
+    has_bias: bool,
+    activation: Activation,
+    has_residual: bool,
+}
+
+impl LinearProblem {
+    /// The bare product `[rows, in_features]` by `[out_features, in_features]`.
+    fn product(rows: usize, in_features: usize, out_features: usize) -> Self {
+        Self {
+            rows,
+            in_features,
+            out_features,
+            weight: None,
+            order: Order::RowMajor,
+            has_bias: false,
+            activation: Activation::Identity,
+            has_residual: false,
+        }
+    }
+
+    fn weight(self, dtype: DType) -> Self {
+        Self {
+            weight: Some(dtype),
+            ..self
+        }
+    }
+
+    fn bias(self, activation: Activation) -> Self {
+        Self {
+            has_bias: true,
+            activation,
+            ..self
+        }
+    }
+
+    fn residual(self) -> Self {
+        Self {
+            has_residual: true,
+            ..self
+        }
+    }
+
+    fn swapped(self) -> Self {
+        Self {
+            order: Order::Swapped,
+            ..self
+        }
+    }
+
+    fn case<B: VlmBackend>(self) -> Case<B> {
+        let Self {
+            rows,
+            in_features,
+            out_features,
+            ..
+        } = self;
+        let mut name = format!("{rows}x{in_features}->{out_features}");
+        if let Some(dtype) = self.weight {
+            name += &format!(", {dtype:?} weight");
+        }
+        if self.has_bias {
+            name += &format!(", bias, {:?}", self.activation);
+        }
+        if self.has_residual {
+            name += ", residual";
+        }
+        if self.order == Order::Swapped {
+            name += ", transposed x";
+        }
+        Case::new(name, self)
+    }
+}
+
+type Arguments<B> = (
+    FloatTensor<B>,
+    FloatTensor<B>,
+    LinearEpilogue<FloatTensor<B>>,
+);
+
+impl<B: VlmBackend> Problem<B> for LinearProblem {
+    type Inputs = Arguments<B>;
+
+    fn inputs(&self, inputs: &Inputs<'_, B>) -> Arguments<B> {
+        let Self {
+            rows,
+            in_features,
+            out_features,
+            ..
+        } = *self;
+        // Keeps the answers near 1, so that one tolerance serves every size.
+        let scale = (9.0 / in_features as f32).sqrt();
+        let x = inputs.in_order([rows, in_features], self.order);
+        let weight = inputs.stored([out_features, in_features], scale, self.weight);
+        let bias = self
+            .has_bias
+            .then(|| inputs.activations([out_features], 1.0));
+        let residual = self
+            .has_residual
+            .then(|| inputs.activations([rows, out_features], 1.0));
+        (
+            x,
+            weight,
+            LinearEpilogue {
+                bias,
+                activation: self.activation,
+                residual,
+            },
+        )
+    }
+
+    fn kernel(&self, (x, weight, epilogue): Arguments<B>) -> Vec<Output<B>> {
+        vec![Output::Float(B::vlm_linear(x, weight, epilogue))]
+    }
+
+    fn reference(&self, (x, weight, epilogue): Arguments<B>) -> Vec<Output<B>> {
+        vec![Output::Float(reference::run::<B>(x, weight, epilogue))]
+    }
+
+    fn stored(&self) -> Vec<DType> {
+        self.weight.into_iter().collect()
+    }
+
+    fn work(&self, dtype: DType) -> Work {
+        let Self {
+            rows,
+            in_features,
+            out_features,
+            ..
+        } = *self;
+        let outputs = rows * out_features * (1 + usize::from(self.has_residual));
+        let weight = self.weight.unwrap_or(dtype).size() * in_features * out_features;
+        Work {
+            bytes: weight + dtype.size() * (rows * in_features + outputs),
+            flops: 2 * rows * in_features * out_features,
+        }
+    }
+}
+
+fn cases<B: VlmBackend>() -> Vec<Case<B>> {
+    let product = LinearProblem::product;
+    let problems = [
+        // SmolLM-135M: attention and feed-forward, decode and a short prefill.
+        product(1, 576, 1536),
+        product(1, 1536, 576).residual(),
+        product(1, 576, 192),
+        product(17, 576, 192).weight(DType::F16),
+        // A slice of Vicuna-7B.
+        product(1, 4096, 64).weight(DType::F16),
+        // CLIP ViT-L/14 and SigLIP feed-forwards, and a two-layer projector.
+        product(9, 1024, 96).bias(Activation::QuickGelu),
+        product(8, 768, 128)
+            .bias(Activation::GeluTanh)
+            .weight(DType::BF16),
+        product(5, 256, 100).bias(Activation::Gelu).residual(),
+        // Every weight type, one row and several.
+        product(1, 576, 100)
+            .weight(DType::F32)
+            .bias(Activation::Identity),
+        product(1, 576, 100)
+            .weight(DType::F16)
+            .bias(Activation::Identity),
+        product(1, 576, 100)
+            .weight(DType::BF16)
+            .bias(Activation::Identity),
+        product(3, 128, 64).weight(DType::F32).residual(),
+        product(3, 128, 64).weight(DType::F16).residual(),
+        product(3, 128, 64).weight(DType::BF16).residual(),
+        // Sizes that are a multiple of nothing, and the smallest.
+        product(1, 33, 7),
+        product(2, 577, 5).bias(Activation::Gelu),
+        product(7, 33, 65).weight(DType::F16).residual(),
+        product(33, 577, 35).weight(DType::BF16),
+        product(70, 100, 130).bias(Activation::Identity).residual(),
+        product(1, 1, 1),
+        product(4, 1, 3).bias(Activation::QuickGelu),
+        // Views.
+        product(3, 96, 40).swapped(),
+        product(20, 96, 40)
+            .swapped()
+            .bias(Activation::GeluTanh)
+            .weight(DType::F16),
+    ];
+    problems.into_iter().map(LinearProblem::case).collect()
+}
+
+fn bench_cases<B: VlmBackend>() -> Vec<Case<B>> {
+    let product = LinearProblem::product;
+    let types = [DType::F32, DType::F16, DType::BF16];
+    // SmolLM-135M: one token, then a prompt; Vicuna-7B: one token; CLIP ViT-L/14 at 336 pixels.
+    let shapes = [
+        (1, 576, 576),
+        (1, 576, 1536),
+        (1, 1536, 576),
+        (1, 576, 49152),
+        (1, 4096, 4096),
+        (1, 4096, 11008),
+        (4, 576, 1536),
+        (8, 576, 1536),
+        (16, 576, 1536),
+        (256, 576, 1536),
+        (577, 1024, 4096),
+    ];
+    let problems = shapes
+        .into_iter()
+        .flat_map(|(rows, in_features, out_features)| {
+            types.map(|dtype| {
+                product(rows, in_features, out_features)
+                    .weight(dtype)
+                    .case()
+            })
+        });
+    problems.collect()
+}

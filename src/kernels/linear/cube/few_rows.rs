@@ -1,0 +1,127 @@
+//! The product of decoding: bound by reading the weights, which are read once for all rows.
+
+use burn::tensor::TensorMetadata;
+use burn_cubecl::CubeRuntime;
+use burn_cubecl::tensor::CubeTensor;
+use cubecl::prelude::*;
+
+use super::epilogue::finish;
+use crate::kernels::LaunchRefused;
+use crate::kernels::cube::reduce::sum_vector;
+use crate::kernels::cube::stored::{Storage, StoredMatrix, unpack};
+use crate::kernels::launch::{Grid, in_vectors, output};
+use crate::kernels::linear::{Activation, LinearEpilogue};
+
+/// Rows that the kernel takes; each costs a unit one sum in registers.
+pub(super) const MAX_ROWS: usize = 8;
+
+/// Output features of a cube. `LANES` units share the row of weights of one.
+const FEATURES: usize = 8;
+/// With vectors of 16 bytes, the lanes read 512 neighbouring bytes of weights at a time.
+const LANES: usize = 32;
+const UNITS: usize = FEATURES * LANES;
+/// Lanes of a sum, and one more against conflicts of banks.
+const PITCH: usize = LANES + 1;
+
+#[cube(launch)]
+fn few_rows_kernel<E: Float, W: Numeric, P: Float, M: Size, N: Size>(
+    x: &Tensor<Vector<E, N>>,
+    weight: &Tensor<Vector<W, M>>,
+    bias: ComptimeOption<Tensor<P>>,
+    residual: ComptimeOption<Tensor<E>>,
+    y: &mut Tensor<E>,
+    #[comptime] rows: usize,
+    #[comptime] storage: Storage,
+    #[comptime] activation: Activation,
+    #[define(E)] _dtype: StorageType,
+    #[define(W)] _weight_dtype: StorageType,
+    #[define(P)] _bias_dtype: StorageType,
+) {
+    let lane = UNIT_POS_X as usize % LANES;
+    let group = UNIT_POS_X as usize / LANES;
+    let (num_rows, out_features) = (y.shape(0), y.shape(1));
+    let feature = CUBE_POS_X as usize * FEATURES + group;
+    // Rows and features beyond the last repeat it and are not stored.
+    let weight_start = min(feature, out_features - 1) * (weight.stride(0) / weight.vector_size());
+    let pitch = x.stride(0) / x.vector_size();
+    let columns = x.shape(1) / x.vector_size();
+
+    let mut sums = Array::<Vector<f32, N>>::new(rows);
+    #[unroll]
+    for row in 0..rows {
+        sums[row] = Vector::new(0.0);
+    }
+    let mut column = lane;
+    while column < columns {
+        let weights = unpack::<W, M, N>(weight[weight_start + column], storage);
+        #[unroll]
+        for row in 0..rows {
+            let value = x[min(row.runtime(), num_rows - 1) * pitch + column];
+            sums[row] += Vector::cast_from(value) * weights;
+        }
+        column += LANES;
+    }
+
+    let mut parts = SharedMemory::<f32>::new(comptime!(FEATURES * rows * PITCH));
+    #[unroll]
+    for row in 0..rows {
+        parts[(group * rows + row) * PITCH + lane] = sum_vector::<N>(sums[row]);
+    }
+    sync_cube();
+    if (UNIT_POS_X as usize) < FEATURES * rows {
+        let row = UNIT_POS_X as usize % rows;
+        let feature = CUBE_POS_X as usize * FEATURES + UNIT_POS_X as usize / rows;
+        let mut product = 0.0f32;
+        for part in 0..LANES {
+            product += parts[UNIT_POS_X as usize * PITCH + part];
+        }
+        if row < num_rows {
+            if feature < out_features {
+                finish::<E, P>(product, row, feature, &bias, &residual, y, activation);
+            }
+        }
+    }
+}
+
+pub(super) fn launch<R: CubeRuntime>(
+    x: &CubeTensor<R>,
+    weight: &CubeTensor<R>,
+    epilogue: &LinearEpilogue<CubeTensor<R>>,
+) -> Result<CubeTensor<R>, LaunchRefused> {
+    let [rows, _] = x.shape().dims();
+    let [out_features, _] = weight.shape().dims();
+    let weight = StoredMatrix::new(weight, x, usize::MAX)?;
+    let y = output(x, [rows, out_features].into(), x.dtype);
+    // One compiled kernel for each power of two.
+    let kernel_rows = rows.next_power_of_two();
+    let grid = Grid {
+        cubes: [out_features.div_ceil(FEATURES), 1, 1],
+        units: UNITS as u32,
+        shared_memory_bytes: FEATURES * kernel_rows * PITCH * size_of::<f32>(),
+    };
+    let LinearEpilogue { bias, activation, residual } = epilogue.clone();
+    let bias_dtype = bias.as_ref().map_or(x.dtype, |bias| bias.dtype);
+    let operands = [x, &weight.tensor, &y].into_iter();
+    let operands: Vec<_> = operands.chain(&bias).chain(&residual).collect();
+    let (cubes, units) = grid.check(&operands)?;
+    let weight_dtype = weight.tensor.dtype;
+    few_rows_kernel::launch::<R>(
+        &x.client,
+        cubes,
+        units,
+        weight.stored_width,
+        weight.width,
+        in_vectors(x, weight.width).into_tensor_arg(),
+        weight.tensor.into_tensor_arg(),
+        bias.map(CubeTensor::into_tensor_arg).into(),
+        residual.map(CubeTensor::into_tensor_arg).into(),
+        y.clone().into_tensor_arg(),
+        kernel_rows,
+        weight.storage,
+        activation,
+        x.dtype.into(),
+        weight_dtype.into(),
+        bias_dtype.into(),
+    );
+    Ok(y)
+}

@@ -1,0 +1,175 @@
+//! The product of prefill: tiles of both operands in shared memory, each number used 64 times.
+
+use burn::tensor::TensorMetadata;
+use burn_cubecl::CubeRuntime;
+use burn_cubecl::tensor::CubeTensor;
+use cubecl::prelude::*;
+
+use super::epilogue::finish;
+use crate::kernels::LaunchRefused;
+use crate::kernels::cube::stored::{Storage, StoredMatrix, unpack};
+use crate::kernels::launch::{Grid, in_vectors, output};
+use crate::kernels::linear::{Activation, LinearEpilogue};
+
+/// Rows, and output features, of a cube.
+const TILE: usize = 64;
+/// Columns of both operands that are in shared memory at a time.
+const DEPTH: usize = 16;
+/// A cube is `SIDE` by `SIDE` units, and each computes `SHARE` by `SHARE` products.
+const SIDE: usize = 16;
+const SHARE: usize = TILE / SIDE;
+const UNITS: usize = SIDE * SIDE;
+/// A column of a tile, and one more against conflicts of banks.
+const PITCH: usize = TILE + 1;
+/// With wider vectors some units would have nothing to load.
+const MAX_WIDTH: usize = TILE * DEPTH / UNITS;
+
+#[cube(launch)]
+fn tiled_kernel<E: Float, W: Numeric, P: Float, M: Size, N: Size>(
+    x: &Tensor<Vector<E, N>>,
+    weight: &Tensor<Vector<W, M>>,
+    bias: ComptimeOption<Tensor<P>>,
+    residual: ComptimeOption<Tensor<E>>,
+    y: &mut Tensor<E>,
+    #[comptime] storage: Storage,
+    #[comptime] activation: Activation,
+    #[define(E)] _dtype: StorageType,
+    #[define(W)] _weight_dtype: StorageType,
+    #[define(P)] _bias_dtype: StorageType,
+) {
+    let unit_x = UNIT_POS_X as usize % SIDE;
+    let unit_y = UNIT_POS_X as usize / SIDE;
+    let first_feature = CUBE_POS_X as usize * TILE;
+    let first_row = CUBE_POS_Y as usize * TILE;
+    let columns = x.shape(1) / x.vector_size();
+
+    let mut x_tile = SharedMemory::<f32>::new(DEPTH * PITCH);
+    let mut weight_tile = SharedMemory::<f32>::new(DEPTH * PITCH);
+    let mut products = Array::<f32>::new(SHARE * SHARE);
+    #[unroll]
+    for product in 0..SHARE * SHARE {
+        products[product] = 0.0f32;
+    }
+    let mut first_column = 0usize;
+    while first_column < columns {
+        load_tile::<E, N, N>(x, first_row, first_column, columns, &mut x_tile, Storage::Native);
+        load_tile::<W, M, N>(weight, first_feature, first_column, columns, &mut weight_tile, storage);
+        sync_cube();
+        for depth in 0..DEPTH {
+            multiply(&x_tile, &weight_tile, depth * PITCH, unit_x, unit_y, &mut products);
+        }
+        sync_cube();
+        first_column += comptime!(DEPTH / x.vector_size());
+    }
+    #[unroll]
+    for i in 0..SHARE {
+        #[unroll]
+        for j in 0..SHARE {
+            let (row, feature) = (first_row + i * SIDE + unit_y, first_feature + j * SIDE + unit_x);
+            if row < y.shape(0) {
+                if feature < y.shape(1) {
+                    let product = products[i * SHARE + j];
+                    finish::<E, P>(product, row, feature, &bias, &residual, y, activation);
+                }
+            }
+        }
+    }
+}
+
+/// Loads `TILE` rows and `DEPTH` columns, turned so that a column lies in one piece.
+///
+/// Rows beyond the last repeat it, and their products are not stored; columns beyond the last are
+/// zero.
+#[cube]
+fn load_tile<W: Numeric, M: Size, N: Size>(
+    matrix: &Tensor<Vector<W, M>>,
+    first_row: usize,
+    first_column: usize,
+    columns: usize,
+    tile: &mut SharedMemory<f32>,
+    #[comptime] storage: Storage,
+) {
+    let width = N::value();
+    let depth = comptime!(DEPTH / width);
+    let pitch = matrix.stride(0) / matrix.vector_size();
+    #[unroll]
+    for step in 0..comptime!(TILE * DEPTH / width / UNITS) {
+        let index = step * UNITS + UNIT_POS_X as usize;
+        let (row, column) = (index / depth, index % depth);
+        let mut elements = Vector::<f32, N>::new(0.0);
+        if first_column + column < columns {
+            let source = min(first_row + row, matrix.shape(0) - 1);
+            let stored = matrix[source * pitch + first_column + column];
+            elements = unpack::<W, M, N>(stored, storage);
+        }
+        #[unroll]
+        for element in 0..width {
+            tile[(column * width + element) * PITCH + row] = elements[element];
+        }
+    }
+}
+
+/// Adds the outer product of one column of each tile, as far as it is this unit's.
+#[cube]
+fn multiply(
+    x_tile: &SharedMemory<f32>,
+    weight_tile: &SharedMemory<f32>,
+    start: usize,
+    unit_x: usize,
+    unit_y: usize,
+    products: &mut Array<f32>,
+) {
+    let mut weights = Array::<f32>::new(SHARE);
+    #[unroll]
+    for j in 0..SHARE {
+        weights[j] = weight_tile[start + j * SIDE + unit_x];
+    }
+    #[unroll]
+    for i in 0..SHARE {
+        let value = x_tile[start + i * SIDE + unit_y];
+        #[unroll]
+        for j in 0..SHARE {
+            products[i * SHARE + j] = products[i * SHARE + j] + value * weights[j];
+        }
+    }
+}
+
+pub(super) fn launch<R: CubeRuntime>(
+    x: &CubeTensor<R>,
+    weight: &CubeTensor<R>,
+    epilogue: &LinearEpilogue<CubeTensor<R>>,
+) -> Result<CubeTensor<R>, LaunchRefused> {
+    let [rows, _] = x.shape().dims();
+    let [out_features, _] = weight.shape().dims();
+    let weight = StoredMatrix::new(weight, x, MAX_WIDTH)?;
+    let y = output(x, [rows, out_features].into(), x.dtype);
+    let grid = Grid {
+        cubes: [out_features.div_ceil(TILE), rows.div_ceil(TILE), 1],
+        units: UNITS as u32,
+        shared_memory_bytes: 2 * DEPTH * PITCH * size_of::<f32>(),
+    };
+    let LinearEpilogue { bias, activation, residual } = epilogue.clone();
+    let bias_dtype = bias.as_ref().map_or(x.dtype, |bias| bias.dtype);
+    let operands = [x, &weight.tensor, &y].into_iter();
+    let operands: Vec<_> = operands.chain(&bias).chain(&residual).collect();
+    let (cubes, units) = grid.check(&operands)?;
+    let weight_dtype = weight.tensor.dtype;
+    tiled_kernel::launch::<R>(
+        &x.client,
+        cubes,
+        units,
+        weight.stored_width,
+        weight.width,
+        in_vectors(x, weight.width).into_tensor_arg(),
+        weight.tensor.into_tensor_arg(),
+        bias.map(CubeTensor::into_tensor_arg).into(),
+        residual.map(CubeTensor::into_tensor_arg).into(),
+        y.clone().into_tensor_arg(),
+        weight.storage,
+        activation,
+        x.dtype.into(),
+        weight_dtype.into(),
+        bias_dtype.into(),
+    );
+    Ok(y)
+}

@@ -1,0 +1,45 @@
+//! [`rms_norm()`](super::rms_norm()) and [`add_rms_norm()`](super::add_rms_norm()) on the CPU.
+
+use burn::tensor::TensorMetadata;
+use burn_flex::FlexTensor;
+
+use crate::kernels::LaunchRefused;
+use crate::kernels::cpu::{activations, answer, for_each_row, sum_of_squares};
+
+pub(in crate::kernels) fn run(
+    x: &FlexTensor,
+    weight: &FlexTensor,
+    epsilon: f64,
+) -> Result<FlexTensor, LaunchRefused> {
+    let values = activations(x)?.into_owned();
+    let normed = normalise(values, &activations(weight)?, epsilon);
+    Ok(answer(normed, x.shape(), x.dtype()))
+}
+
+pub(in crate::kernels) fn run_add(
+    x: &FlexTensor,
+    residual: &FlexTensor,
+    weight: &FlexTensor,
+    epsilon: f64,
+) -> Result<(FlexTensor, FlexTensor), LaunchRefused> {
+    let mut values = activations(x)?.into_owned();
+    for (value, residual) in values.iter_mut().zip(&*activations(residual)?) {
+        *value += residual;
+    }
+    let sum = answer(values, x.shape(), x.dtype());
+    // Of the sum as it is stored: what is normalised is what the next layer adds to.
+    let normed = run(&sum, weight, epsilon)?;
+    Ok((sum, normed))
+}
+
+fn normalise(mut x: Vec<f32>, weight: &[f32], epsilon: f64) -> Vec<f32> {
+    let hidden_size = weight.len();
+    for_each_row(&mut x, hidden_size, |row| {
+        let mean = sum_of_squares(row, 0.0) / hidden_size as f32;
+        let rms = (mean + epsilon as f32).sqrt();
+        for (value, weight) in row.iter_mut().zip(weight) {
+            *value = *value / rms * weight;
+        }
+    });
+    x
+}

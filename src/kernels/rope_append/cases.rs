@@ -1,0 +1,251 @@
+//! Problems of [`rope_append()`](super::rope_append()).
+
+use burn::tensor::DType;
+use burn::tensor::ops::FloatTensor;
+
+use super::{NAME, RopeAppendInputs, RopeAppended, reference};
+use crate::kernels::attention_prefill::cases::{Heads, heads};
+use crate::kernels::catalogue::{Case, Inputs, KernelEntry, Order, Output, Problem, Work};
+use crate::kernels::{KvRow, VlmBackend};
+
+pub(in crate::kernels) const fn entry<B: VlmBackend>() -> KernelEntry<B> {
+    KernelEntry {
+        name: NAME,
+        cases,
+        bench_cases,
+    }
+}
+
+#[derive(Debug, Clone)]
+struct RopeProblem {
+    heads: Heads,
+    rotary_dim: usize,
+    seq_len: usize,
+    rows: Vec<KvRow>,
+    num_slots: usize,
+    capacity: usize,
+    cache: Option<DType>,
+    order: Order,
+}
+
+impl<B: VlmBackend> Problem<B> for RopeProblem {
+    type Inputs = RopeAppendInputs<FloatTensor<B>>;
+
+    fn inputs(&self, inputs: &Inputs<'_, B>) -> Self::Inputs {
+        let Heads {
+            num_heads,
+            num_kv_heads,
+            head_dim,
+        } = self.heads;
+        let slab = [self.num_slots, num_kv_heads, self.capacity, head_dim];
+        let tokens =
+            |heads| inputs.in_order([self.rows.len(), self.seq_len, heads, head_dim], self.order);
+        let table = |function: fn(f32) -> f32| {
+            let shape = [self.capacity, self.rotary_dim / 2];
+            inputs.values(
+                self.angles().map(function).collect(),
+                shape,
+                Some(DType::F32),
+            )
+        };
+        RopeAppendInputs {
+            query: tokens(num_heads),
+            key: tokens(num_kv_heads),
+            value: tokens(num_kv_heads),
+            key_cache: inputs.slab(slab, &self.rows, self.cache),
+            value_cache: inputs.slab(slab, &self.rows, self.cache),
+            cos: table(f32::cos),
+            sin: table(f32::sin),
+        }
+    }
+
+    fn kernel(&self, inputs: Self::Inputs) -> Vec<Output<B>> {
+        outputs(B::vlm_rope_append(inputs, &self.rows))
+    }
+
+    fn reference(&self, inputs: Self::Inputs) -> Vec<Output<B>> {
+        outputs(reference::run::<B>(inputs, &self.rows))
+    }
+
+    fn stored(&self) -> Vec<DType> {
+        self.cache.into_iter().collect()
+    }
+
+    fn step(&self, inputs: Self::Inputs) -> Self::Inputs {
+        // A clone of the caches would share them, and a shared cache is refused.
+        let RopeAppendInputs {
+            query,
+            key,
+            value,
+            cos,
+            sin,
+            ..
+        } = inputs.clone();
+        let RopeAppended {
+            key_cache,
+            value_cache,
+            ..
+        } = B::vlm_rope_append(inputs, &self.rows);
+        RopeAppendInputs {
+            query,
+            key,
+            value,
+            key_cache,
+            value_cache,
+            cos,
+            sin,
+        }
+    }
+
+    fn work(&self, dtype: DType) -> Work {
+        let Heads {
+            num_heads,
+            num_kv_heads,
+            head_dim,
+        } = self.heads;
+        let tokens = self.rows.len() * self.seq_len;
+        let cache = self.cache.unwrap_or(dtype).size();
+        let moved = 2 * dtype.size() * (num_heads + num_kv_heads) + 2 * cache * num_kv_heads;
+        Work {
+            bytes: tokens * (moved * head_dim + DType::F32.size() * self.rotary_dim),
+            flops: 3 * tokens * (num_heads + num_kv_heads) * self.rotary_dim,
+        }
+    }
+}
+
+impl RopeProblem {
+    /// The rotary part at the front of `head_dim` as a whole.
+    fn new(heads: Heads, seq_len: usize, rows: &[(usize, usize)]) -> Self {
+        let rows: Vec<_> = rows
+            .iter()
+            .map(|&(slot, len)| KvRow { slot, len })
+            .collect();
+        let longest = rows.iter().map(|row| row.len).max().unwrap_or(0);
+        Self {
+            heads,
+            rotary_dim: heads.head_dim,
+            seq_len,
+            num_slots: rows
+                .iter()
+                .map(|row| row.slot)
+                .max()
+                .map_or(1, |last| last + 2),
+            rows,
+            capacity: longest + seq_len + 1,
+            cache: None,
+            order: Order::RowMajor,
+        }
+    }
+
+    fn angles(&self) -> impl Iterator<Item = f32> {
+        let half = self.rotary_dim / 2;
+        (0..self.capacity).flat_map(move |position| {
+            (0..half).map(move |pair| {
+                let frequency = 10_000f32.powf(-(pair as f32) / half as f32);
+                position as f32 * frequency
+            })
+        })
+    }
+}
+
+fn outputs<B: VlmBackend>(appended: RopeAppended<FloatTensor<B>>) -> Vec<Output<B>> {
+    let RopeAppended {
+        query,
+        key_cache,
+        value_cache,
+    } = appended;
+    [query, key_cache, value_cache].map(Output::Float).into()
+}
+
+fn cases<B: VlmBackend>() -> Vec<Case<B>> {
+    let new = RopeProblem::new;
+    let smollm = heads(9, 3, 64);
+    let partial = |rotary_dim, problem| RopeProblem {
+        rotary_dim,
+        ..problem
+    };
+    let stored = |dtype| RopeProblem {
+        cache: Some(dtype),
+        ..new(heads(4, 2, 64), 3, &[(1, 5)])
+    };
+    let swapped = RopeProblem {
+        order: Order::Swapped,
+        ..new(heads(4, 2, 32), 5, &[(1, 2), (0, 0)])
+    };
+    let full = RopeProblem {
+        capacity: 24,
+        ..new(heads(2, 1, 16), 8, &[(0, 16)])
+    };
+    let problems = vec![
+        (
+            "smollm-135m, prompt into an empty slot",
+            new(smollm, 17, &[(0, 0)]),
+        ),
+        ("smollm-135m, one token", new(smollm, 1, &[(0, 33)])),
+        ("smollm-135m, a chunk", new(smollm, 8, &[(1, 20)])),
+        (
+            "vicuna-7b, 2 of 32 heads",
+            new(heads(2, 2, 128), 5, &[(0, 9)]),
+        ),
+        (
+            "3 rows in slots out of order",
+            new(smollm, 2, &[(3, 7), (0, 0), (1, 31)]),
+        ),
+        (
+            "3 rows, one token each",
+            new(heads(4, 1, 80), 1, &[(2, 7), (1, 0), (0, 31)]),
+        ),
+        ("head_dim 16, the slot becomes full", full),
+        ("head_dim 20", new(heads(4, 2, 20), 3, &[(0, 4)])),
+        ("head_dim 96", new(heads(2, 2, 96), 3, &[(0, 4)])),
+        (
+            "gpt-neox, a quarter is rotated",
+            partial(16, new(heads(4, 4, 64), 3, &[(0, 4)])),
+        ),
+        (
+            "phi, 32 of 80 are rotated",
+            partial(32, new(heads(2, 2, 80), 1, &[(0, 4)])),
+        ),
+        (
+            "head_dim 20, 6 are rotated",
+            partial(6, new(heads(2, 1, 20), 4, &[(0, 1)])),
+        ),
+        ("F32 cache", stored(DType::F32)),
+        ("F16 cache", stored(DType::F16)),
+        ("BF16 cache", stored(DType::BF16)),
+        ("swapped query, key and value", swapped),
+    ];
+    problems
+        .into_iter()
+        .map(|(name, problem)| Case::new(name, problem))
+        .collect()
+}
+
+fn bench_cases<B: VlmBackend>() -> Vec<Case<B>> {
+    let long = |problem| RopeProblem {
+        capacity: 2048,
+        ..problem
+    };
+    let problems = vec![
+        (
+            "smollm-135m, one token",
+            long(RopeProblem::new(heads(9, 3, 64), 1, &[(0, 256)])),
+        ),
+        (
+            "smollm-135m, 256 tokens",
+            long(RopeProblem::new(heads(9, 3, 64), 256, &[(0, 0)])),
+        ),
+        (
+            "vicuna-7b, one token",
+            long(RopeProblem::new(heads(32, 32, 128), 1, &[(0, 640)])),
+        ),
+        (
+            "vicuna-7b, 640 tokens",
+            long(RopeProblem::new(heads(32, 32, 128), 640, &[(0, 0)])),
+        ),
+    ];
+    problems
+        .into_iter()
+        .map(|(name, problem)| Case::new(name, problem))
+        .collect()
+}
