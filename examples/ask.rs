@@ -2,15 +2,24 @@
 //!
 //!     cargo run --release --example ask -- examples/demo/photo.png "What is in this picture?"
 
-mod common;
+#[path = "common/answer.rs"]
+mod answer;
+#[path = "common/json.rs"]
+mod json;
+#[path = "common/model.rs"]
+mod model;
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
-use burn_vlm::{AskRequest, ImageInput};
+use burn_vlm::{Answer, AskRequest, ImageInput};
 use clap::Parser;
+use serde_json::Value;
 
-use common::{AnswerArgs, ModelArgs};
+use answer::AnswerArgs;
+use json::kernels_json;
+use model::ModelArgs;
 
 /// Answers a question about pictures.
 #[derive(Debug, Parser)]
@@ -30,10 +39,8 @@ struct Arguments {
 
 fn main() -> Result<()> {
     let arguments = Arguments::parse();
-    let (question, images) = arguments
-        .words
-        .split_last()
-        .context("a question is needed")?;
+    let words = arguments.words.split_last();
+    let (question, images) = words.context("a question is needed")?;
     let mut request = AskRequest::new();
     for path in images.iter().map(PathBuf::from) {
         let image = ImageInput::open(&path);
@@ -41,15 +48,41 @@ fn main() -> Result<()> {
     }
     let request = arguments.answer.apply(request.user(question))?;
     let pipeline = arguments.model.open()?;
-    for reason in pipeline.passed_over() {
-        eprintln!("passed over {reason}");
-    }
     if arguments.json {
-        println!("{}", common::answer_json(&pipeline.answer(&request)?));
+        println!("{}", answer_json(&pipeline.answer(&request)?));
         return Ok(());
     }
     let mut stream = pipeline.stream(&request)?;
-    common::print_pieces(&mut stream)?;
-    common::print_cost(&stream.finish()?);
+    answer::print_pieces(&mut stream)?;
+    answer::print_cost(&stream.finish()?);
     Ok(())
+}
+
+/// An answer as one JSON object.
+fn answer_json(answer: &Answer) -> Value {
+    serde_json::json!({
+        "text": answer.text,
+        "token_ids": answer.token_ids,
+        "finish": answer.finish.name(),
+        "usage": {
+            "prompt_tokens": answer.usage.prompt_tokens,
+            "image_tokens": answer.usage.image_tokens,
+            "generated_tokens": answer.usage.generated_tokens,
+        },
+        "timings_ms": {
+            "load": milliseconds(answer.timings.load),
+            "image": milliseconds(answer.timings.image),
+            "encode": milliseconds(answer.timings.encode),
+            "prefill": milliseconds(answer.timings.prefill),
+            "decode": milliseconds(answer.timings.decode),
+        },
+        "decode_tokens_per_second": answer.decode_tokens_per_second(),
+        "device": answer.device,
+        "kernels": kernels_json(&answer.kernels),
+    })
+}
+
+/// Milliseconds with microseconds behind the point.
+fn milliseconds(duration: Duration) -> f64 {
+    (duration.as_secs_f64() * 1e6).round() / 1e3
 }

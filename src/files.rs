@@ -36,11 +36,15 @@ pub(crate) fn read_capped(path: &Path, limit_bytes: u64) -> Result<Contents> {
         return Err(Error::io(path)(ErrorKind::InvalidInput.into()));
     }
     if metadata.len() > limit_bytes {
-        return Ok(Contents::TooLarge { found_bytes: metadata.len() });
+        return Ok(Contents::TooLarge {
+            found_bytes: metadata.len(),
+        });
     }
     let mut bytes = Vec::new();
     let file = File::open(path).map_err(Error::io(path))?;
-    file.take(limit_bytes + 1).read_to_end(&mut bytes).map_err(Error::io(path))?;
+    file.take(limit_bytes + 1)
+        .read_to_end(&mut bytes)
+        .map_err(Error::io(path))?;
     // The file may have grown since its size was read.
     match bytes.len() as u64 {
         found_bytes if found_bytes > limit_bytes => Ok(Contents::TooLarge { found_bytes }),

@@ -19,7 +19,9 @@ pub(crate) fn wgpu_adapter() -> Result<WgpuAdapter, Absent> {
         ..Default::default()
     };
     let adapter = cubecl::future::block_on(instance.request_adapter(&options));
-    let info = adapter.map_err(|_| format!("no {backend} adapter"))?.get_info();
+    let info = adapter
+        .map_err(|_| format!("no {backend} adapter"))?
+        .get_info();
     Ok(WgpuAdapter {
         name: format!("{} ({backend})", info.name),
         is_software: info.device_type == wgpu::DeviceType::Cpu,
@@ -40,7 +42,10 @@ pub(crate) fn cuda_devices() -> Result<usize, Absent> {
     use cudarc::driver::{CudaContext, sys};
 
     // SAFETY: the function only loads the driver library by name; nothing else is called on it.
-    #[expect(unsafe_code, reason = "the driver library may be absent, and loading it is unsafe")]
+    #[expect(
+        unsafe_code,
+        reason = "the driver library may be absent, and loading it is unsafe"
+    )]
     let is_present = unsafe { sys::is_culib_present() };
     if !is_present {
         return Err("the CUDA driver library is not installed".to_string());

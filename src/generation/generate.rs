@@ -135,7 +135,11 @@ impl<'a, B: VlmBackend, S: BorrowMut<Sequence<B>>> Generation<'a, B, S> {
         let is_prefill = self.prompt.is_some();
         let (chosen, kernels) = KernelTrace::collect(|| self.next_id());
         self.kernels.merge(kernels);
-        let stage = if is_prefill { &mut self.timings.prefill } else { &mut self.timings.decode };
+        let stage = if is_prefill {
+            &mut self.timings.prefill
+        } else {
+            &mut self.timings.decode
+        };
         *stage += started.elapsed();
         self.check_kernels()?;
         match chosen? {
@@ -149,7 +153,11 @@ impl<'a, B: VlmBackend, S: BorrowMut<Sequence<B>>> Generation<'a, B, S> {
 
     /// Reads the prompt or the last token, and chooses; `None` when the reading was interrupted.
     fn next_id(&mut self) -> Result<Option<u32>> {
-        let stage = if self.prompt.is_some() { "prefill" } else { "decode" };
+        let stage = if self.prompt.is_some() {
+            "prefill"
+        } else {
+            "decode"
+        };
         let sequence = self.sequence.borrow_mut();
         let logits = match self.prompt.take() {
             Some(prompt) => {
@@ -165,9 +173,13 @@ impl<'a, B: VlmBackend, S: BorrowMut<Sequence<B>>> Generation<'a, B, S> {
                 Some(sequence.step(self.decoder, self.config, last)?)
             }
         };
-        let Some(logits) = logits else { return Ok(None) };
+        let Some(logits) = logits else {
+            return Ok(None);
+        };
         let [_, vocab_size] = logits.dims();
-        let id = sequence.stream().run(|| read_id(self.sampler.choose(logits), stage))?;
+        let id = sequence
+            .stream()
+            .run(|| read_id(self.sampler.choose(logits), stage))?;
         match (id as usize) < vocab_size {
             true => Ok(Some(id)),
             false => Err(DeviceError::NotFinite { stage }.into()),
@@ -207,9 +219,11 @@ impl<'a, B: VlmBackend, S: BorrowMut<Sequence<B>>> Generation<'a, B, S> {
     fn check_kernels(&self) -> Result<()> {
         let refused = self.kernels.refusals().next();
         match refused {
-            Some((kernel, reason)) if self.options.is_strict => {
-                Err(DeviceError::KernelRefused { kernel, reason: reason.to_string() }.into())
+            Some((kernel, reason)) if self.options.is_strict => Err(DeviceError::KernelRefused {
+                kernel,
+                reason: reason.to_string(),
             }
+            .into()),
             _ => Ok(()),
         }
     }
@@ -259,7 +273,11 @@ fn check_room(prompt_tokens: usize, max_new_tokens: usize, context_length: usize
     let needed = prompt_tokens.saturating_add(max_new_tokens - 1);
     match needed <= context_length {
         true => Ok(()),
-        false => Err(Error::ContextOverflow { prompt_tokens, max_new_tokens, context_length }),
+        false => Err(Error::ContextOverflow {
+            prompt_tokens,
+            max_new_tokens,
+            context_length,
+        }),
     }
 }
 
@@ -268,8 +286,11 @@ fn check_room(prompt_tokens: usize, max_new_tokens: usize, context_length: usize
 fn read_id<B: VlmBackend>(id: Tensor<B, 1, Int>, stage: &'static str) -> Result<u32> {
     let failed = |reason: String| Error::from(DeviceError::Failed { stage, reason });
     let device = id.device();
-    let data = id.try_into_data().map_err(|error| failed(error.to_string()))?;
+    let data = id
+        .try_into_data()
+        .map_err(|error| failed(error.to_string()))?;
     B::sync(&device).map_err(|error| failed(error.to_string()))?;
     let id = data.iter::<i64>().next().map(|id| id.elem::<i64>());
-    id.and_then(|id| u32::try_from(id).ok()).ok_or_else(|| failed("no token id came back".into()))
+    id.and_then(|id| u32::try_from(id).ok())
+        .ok_or_else(|| failed("no token id came back".into()))
 }

@@ -38,7 +38,10 @@ pub struct DecoderInput<B: VlmBackend> {
 
 impl<B: VlmBackend> Default for DecoderInput<B> {
     fn default() -> Self {
-        Self { token_ids: Vec::new(), images: Vec::new() }
+        Self {
+            token_ids: Vec::new(),
+            images: Vec::new(),
+        }
     }
 }
 
@@ -66,7 +69,11 @@ impl<B: VlmBackend> DecoderInput<B> {
             while images.next_if(|image| image.end <= position).is_some() {}
             let is_placeholder = images.peek().is_some_and(|image| image.contains(&position));
             if !is_placeholder && *id as usize >= vocab_size {
-                return Err(RequestError::UnknownTokenId { id: *id, vocab_size }.into());
+                return Err(RequestError::UnknownTokenId {
+                    id: *id,
+                    vocab_size,
+                }
+                .into());
             }
         }
         Ok(())
@@ -80,7 +87,10 @@ impl<B: VlmBackend> DecoderInput<B> {
             let end = all.end.min(positions.end);
             (start < end).then(|| SplicedRows {
                 start: start - positions.start,
-                rows: image.rows.clone().slice_dim(0, start - all.start..end - all.start),
+                rows: image
+                    .rows
+                    .clone()
+                    .slice_dim(0, start - all.start..end - all.start),
             })
         });
         overlapping.collect()
@@ -88,7 +98,11 @@ impl<B: VlmBackend> DecoderInput<B> {
 
     /// How many positions of `self` and `other` hold the same, from the front.
     pub(super) fn common_prefix(&self, other: &Self) -> usize {
-        let same_ids = self.token_ids.iter().zip(&other.token_ids).take_while(|(a, b)| a == b);
+        let same_ids = self
+            .token_ids
+            .iter()
+            .zip(&other.token_ids)
+            .take_while(|(a, b)| a == b);
         let mut common = same_ids.count();
         let mut pairs = self.images.iter().zip(&other.images);
         let differing = pairs.find(|(a, b)| a.key != b.key || a.range() != b.range());
@@ -103,7 +117,10 @@ impl<B: VlmBackend> DecoderInput<B> {
     /// Forgets everything behind the first `len` positions. A picture that is cut goes whole, and
     /// its placeholders with it.
     pub(super) fn truncate(&mut self, len: usize) -> usize {
-        let cut = self.images.iter().find(|image| image.range().end > len && image.start < len);
+        let cut = self
+            .images
+            .iter()
+            .find(|image| image.range().end > len && image.start < len);
         let len = cut.map_or(len, |image| image.start);
         self.images.retain(|image| image.start < len);
         self.token_ids.truncate(len);

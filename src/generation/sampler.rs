@@ -8,6 +8,9 @@ use super::rng::SplitMix64;
 use crate::error::{RequestError, Result};
 use crate::kernels::{self, SampleRow, VlmBackend};
 
+/// A logit divided by less than this may overflow; the distribution is greedy long before.
+const SMALLEST_TEMPERATURE: f32 = 1e-30;
+
 /// How the next token is chosen.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 #[non_exhaustive]
@@ -39,7 +42,13 @@ pub struct SampleOptions {
 impl Default for SampleOptions {
     /// The plain distribution.
     fn default() -> Self {
-        Self { repetition_penalty: 1.0, temperature: 1.0, top_k: None, top_p: 1.0, min_p: 0.0 }
+        Self {
+            repetition_penalty: 1.0,
+            temperature: 1.0,
+            top_k: None,
+            top_p: 1.0,
+            min_p: 0.0,
+        }
     }
 }
 
@@ -47,19 +56,44 @@ impl SampleOptions {
     fn check(&self) -> Result<(), RequestError> {
         let within = |parameter, found: f32, is_good: bool, expected| match is_good {
             true => Ok(()),
-            false => Err(RequestError::Parameter { parameter, found: found.to_string(), expected }),
+            false => Err(RequestError::Parameter {
+                parameter,
+                found: found.to_string(),
+                expected,
+            }),
         };
-        let Self { repetition_penalty: penalty, temperature, top_p, min_p, .. } = *self;
+        let Self {
+            repetition_penalty: penalty,
+            temperature,
+            top_p,
+            min_p,
+            ..
+        } = *self;
         let is_positive = |value: f32| value.is_finite() && value > 0.0;
-        within("repetition_penalty", penalty, is_positive(penalty), "a finite number above 0")?;
+        within(
+            "repetition_penalty",
+            penalty,
+            is_positive(penalty),
+            "a finite number above 0",
+        )?;
         within(
             "temperature",
             temperature,
             is_positive(temperature),
             "a finite number above 0, or greedy sampling",
         )?;
-        within("top_p", top_p, top_p > 0.0 && top_p <= 1.0, "a number above 0 and up to 1")?;
-        within("min_p", min_p, (0.0..=1.0).contains(&min_p), "a number from 0 to 1")?;
+        within(
+            "top_p",
+            top_p,
+            top_p > 0.0 && top_p <= 1.0,
+            "a number above 0 and up to 1",
+        )?;
+        within(
+            "min_p",
+            min_p,
+            (0.0..=1.0).contains(&min_p),
+            "a number from 0 to 1",
+        )?;
         match self.top_k {
             Some(0) => Err(RequestError::Parameter {
                 parameter: "top_k",
@@ -87,7 +121,11 @@ impl Sampler {
         if let Sampling::Sample(options) = &sampling {
             options.check()?;
         }
-        Ok(Self { sampling, rng: SplitMix64::new(seed), chosen: BTreeSet::new() })
+        Ok(Self {
+            sampling,
+            rng: SplitMix64::new(seed),
+            chosen: BTreeSet::new(),
+        })
     }
 
     /// Chooses from `logits` `[1, vocab_size]`; the id stays on the device. Nonsense gives
@@ -97,7 +135,7 @@ impl Sampler {
             return kernels::argmax(logits);
         };
         let row = SampleRow {
-            temperature: options.temperature,
+            temperature: options.temperature.max(SMALLEST_TEMPERATURE),
             top_k: options.top_k.unwrap_or(usize::MAX),
             top_p: options.top_p,
             min_p: options.min_p,

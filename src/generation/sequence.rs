@@ -33,7 +33,11 @@ impl<B: VlmBackend> Sequence<B> {
     pub fn new(config: &LlamaConfig, capacity: usize, device: &B::Device) -> Self {
         let stream = WorkStream::current();
         let cache = stream.run(|| KvCache::new(config, 1, capacity, device));
-        Self { cache, stream, held: DecoderInput::default() }
+        Self {
+            cache,
+            stream,
+            held: DecoderInput::default(),
+        }
     }
 
     /// Tokens it holds room for.
@@ -91,7 +95,10 @@ impl<B: VlmBackend> Sequence<B> {
         let common = self.held.common_prefix(input).min(input.len() - 1);
         let common = self.held.truncate(common);
         self.cache.truncate(SLOT, common);
-        if self.stream.run(|| self.cache.rotate_for(config, input.len())) {
+        if self
+            .stream
+            .run(|| self.cache.rotate_for(config, input.len()))
+        {
             self.held = DecoderInput::default();
         }
         self.read_behind(decoder, input, go_on)
@@ -129,8 +136,13 @@ impl<B: VlmBackend> Sequence<B> {
             }
             let is_last = chunk.end == input.len();
             let logits = self.read_chunk(decoder, input, chunk.clone(), is_last)?;
-            self.held.token_ids.extend_from_slice(&input.token_ids[chunk.clone()]);
-            let begun = input.images.iter().filter(|image| chunk.contains(&image.start));
+            self.held
+                .token_ids
+                .extend_from_slice(&input.token_ids[chunk.clone()]);
+            let begun = input
+                .images
+                .iter()
+                .filter(|image| chunk.contains(&image.start));
             self.held.images.extend(begun.cloned());
             if is_last {
                 return Ok(logits);
@@ -145,11 +157,17 @@ impl<B: VlmBackend> Sequence<B> {
         chunk: Range<usize>,
         is_last: bool,
     ) -> Result<Option<Tensor<B, 2>>> {
-        let logits_for = if is_last { LogitsFor::Last } else { LogitsFor::Nothing };
+        let logits_for = if is_last {
+            LogitsFor::Last
+        } else {
+            LogitsFor::Nothing
+        };
         let images = input.rows_within(&chunk);
         let is_step = chunk.len() == 1 && is_last;
         let read = self.stream.run(|| {
-            let embeds = decoder.embed_tokens.forward(&input.token_ids[chunk], images);
+            let embeds = decoder
+                .embed_tokens
+                .forward(&input.token_ids[chunk], images);
             match is_step {
                 true => decoder.decode(embeds, &mut self.cache, &[SLOT]).map(Some),
                 false => decoder.prefill(embeds, &mut self.cache, SLOT, logits_for),

@@ -51,6 +51,8 @@ impl StopRules {
         if self.end_of_text_ids.contains(&id) {
             return Some(FinishReason::EndOfText);
         }
-        self.stop_token_ids.contains(&id).then_some(FinishReason::StopToken(id))
+        self.stop_token_ids
+            .contains(&id)
+            .then_some(FinishReason::StopToken(id))
     }
 }

@@ -64,7 +64,9 @@ where
 
     fn vlm_swiglu(gate: CubeTensor<R>, up: CubeTensor<R>) -> CubeTensor<R> {
         let launched = swiglu::cube::launch(&gate, &up);
-        or_reference(swiglu::NAME, launched, || swiglu::reference::run::<Self>(gate, up))
+        or_reference(swiglu::NAME, launched, || {
+            swiglu::reference::run::<Self>(gate, up)
+        })
     }
 
     fn vlm_rope_append(
@@ -72,7 +74,10 @@ where
         rows: &[KvRow],
     ) -> RopeAppended<CubeTensor<R>> {
         let is_unique = inputs.key_cache.can_mut() && inputs.value_cache.can_mut();
-        assert!(is_unique, "the KV cache is shared with another tensor and would be copied");
+        assert!(
+            is_unique,
+            "the KV cache is shared with another tensor, and a cache is never copied"
+        );
         match launched(rope_append::NAME, rope_append::cube::launch(&inputs, rows)) {
             Some(query) => RopeAppended {
                 query,
@@ -118,7 +123,9 @@ where
 
     fn vlm_argmax(logits: CubeTensor<R>) -> CubeTensor<R> {
         let launched = argmax::cube::launch(&logits, I::dtype());
-        or_reference(argmax::NAME, launched, || argmax::reference::run::<Self>(logits))
+        or_reference(argmax::NAME, launched, || {
+            argmax::reference::run::<Self>(logits)
+        })
     }
 }
 

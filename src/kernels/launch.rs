@@ -40,7 +40,11 @@ impl Grid {
         let units = 256;
         let cubes = work_items.div_ceil(units as usize);
         let cubes_y = cubes.div_ceil(1 << 15).max(1);
-        Self { cubes: [cubes.div_ceil(cubes_y), cubes_y, 1], units, shared_memory_bytes: 0 }
+        Self {
+            cubes: [cubes.div_ceil(cubes_y), cubes_y, 1],
+            units,
+            shared_memory_bytes: 0,
+        }
     }
 
     /// One cube for each of `rows`, whose units share the `items` of the row; a power of two of
@@ -48,14 +52,21 @@ impl Grid {
     pub(in crate::kernels) fn row_wise(rows: usize, items: usize) -> Self {
         let units = items.next_power_of_two().clamp(32, 256) as u32;
         let shared_memory_bytes = units as usize * size_of::<f32>();
-        Self { cubes: [rows, 1, 1], units, shared_memory_bytes }
+        Self {
+            cubes: [rows, 1, 1],
+            units,
+            shared_memory_bytes,
+        }
     }
 
     /// The units of a cube, and how they can exchange sums on this device.
     pub(in crate::kernels) fn team<R: CubeRuntime>(self, client: &ComputeClient<R>) -> Team {
         let Self { units, .. } = self;
-        let exchange =
-            if has_planes(client, units) { Exchange::Planes } else { Exchange::SharedMemory };
+        let exchange = if has_planes(client, units) {
+            Exchange::Planes
+        } else {
+            Exchange::SharedMemory
+        };
         Team { units, exchange }
     }
 
@@ -82,17 +93,30 @@ impl Grid {
         if self.cubes.contains(&0) {
             return refuse("nothing to compute");
         }
-        if self.cubes.iter().zip([max_x, max_y, max_z]).any(|(cubes, max)| *cubes > max as usize) {
-            return refuse(format!("{:?} cubes, the device launches {max_x}", self.cubes));
+        if self
+            .cubes
+            .iter()
+            .zip([max_x, max_y, max_z])
+            .any(|(cubes, max)| *cubes > max as usize)
+        {
+            return refuse(format!(
+                "{:?} cubes, the device launches {max_x}",
+                self.cubes
+            ));
         }
         let max_units = hardware.max_units_per_cube.min(hardware.max_cube_dim.0);
         if self.units > max_units {
-            return refuse(format!("{} units a cube, the device has {max_units}", self.units));
+            return refuse(format!(
+                "{} units a cube, the device has {max_units}",
+                self.units
+            ));
         }
         let max_bytes = hardware.max_shared_memory_size;
         if self.shared_memory_bytes > max_bytes {
             let bytes = self.shared_memory_bytes;
-            return refuse(format!("{bytes} bytes of shared memory, the device has {max_bytes}"));
+            return refuse(format!(
+                "{bytes} bytes of shared memory, the device has {max_bytes}"
+            ));
         }
         Ok(())
     }
@@ -103,14 +127,21 @@ fn check_tensors<R: CubeRuntime>(
     tensors: &[&CubeTensor<R>],
 ) -> Result<(), LaunchRefused> {
     // Shapes, strides and scalars take one more.
-    let (bindings, max_bindings) =
-        (tensors.len() + 1, client.properties().hardware.max_bindings as usize);
+    let (bindings, max_bindings) = (
+        tensors.len() + 1,
+        client.properties().hardware.max_bindings as usize,
+    );
     if bindings > max_bindings {
-        return refuse(format!("{bindings} bindings, the device has {max_bindings}"));
+        return refuse(format!(
+            "{bindings} bindings, the device has {max_bindings}"
+        ));
     }
     for tensor in tensors {
         if !supports(client, tensor.dtype) {
-            return refuse(format!("the device does not compute in {}", tensor.dtype.name()));
+            return refuse(format!(
+                "the device does not compute in {}",
+                tensor.dtype.name()
+            ));
         }
         if tensor.required_address_type() != AddressType::U32 {
             return refuse("a tensor of more than 2^32 elements");
@@ -121,7 +152,9 @@ fn check_tensors<R: CubeRuntime>(
 
 /// Says that a launch is not possible, and why.
 pub(in crate::kernels) fn refuse<T>(reason: impl Into<String>) -> Result<T, LaunchRefused> {
-    Err(LaunchRefused { reason: reason.into() })
+    Err(LaunchRefused {
+        reason: reason.into(),
+    })
 }
 
 /// Whether the device stores `dtype` and computes in it.
@@ -130,7 +163,10 @@ pub(in crate::kernels) fn supports<R: CubeRuntime>(
     dtype: DType,
 ) -> bool {
     let needed = TypeUsage::Buffer | TypeUsage::Conversion | TypeUsage::Arithmetic;
-    client.properties().type_usage(dtype.into()).is_superset(needed)
+    client
+        .properties()
+        .type_usage(dtype.into())
+        .is_superset(needed)
 }
 
 /// The widest vector that `tensors` can all be read in, their last axis being `extent` long.
@@ -140,7 +176,10 @@ pub(in crate::kernels) fn vector_width<R: CubeRuntime>(
 ) -> usize {
     let widest = |tensor: &&CubeTensor<R>| {
         let sizes = tensor.client.io_optimized_vector_sizes(tensor.dtype.size());
-        sizes.filter(|width| extent.is_multiple_of(*width)).max().unwrap_or(1)
+        sizes
+            .filter(|width| extent.is_multiple_of(*width))
+            .max()
+            .unwrap_or(1)
     };
     tensors.iter().map(widest).min().unwrap_or(1)
 }
@@ -156,7 +195,11 @@ pub(in crate::kernels) fn in_vectors<R: CubeRuntime>(
         Some((1, outer)) => outer.iter().all(|stride| stride.is_multiple_of(width)),
         Some(_) | None => false,
     };
-    if reads { tensor.clone() } else { into_contiguous(tensor.clone()) }
+    if reads {
+        tensor.clone()
+    } else {
+        into_contiguous(tensor.clone())
+    }
 }
 
 /// A new contiguous tensor of the shape and type of `tensor`.
@@ -193,7 +236,9 @@ pub(in crate::kernels) struct RowChunk<'a> {
 /// `rows` in parts that one launch takes.
 pub(in crate::kernels) fn row_chunks(rows: &[KvRow]) -> impl Iterator<Item = RowChunk<'_>> {
     let starts = (0..rows.len()).step_by(MAX_ROWS);
-    rows.chunks(MAX_ROWS).zip(starts).map(|(rows, first)| RowChunk { first, rows })
+    rows.chunks(MAX_ROWS)
+        .zip(starts)
+        .map(|(rows, first)| RowChunk { first, rows })
 }
 
 impl RowChunk<'_> {

@@ -24,18 +24,19 @@ impl<'a> Fields<'a> {
     pub(super) fn object(&self, name: &'static str) -> Result<Option<Fields<'a>>> {
         match self.get(name) {
             None => Ok(None),
-            Some(Value::Object(object)) => Ok(Some(Fields { object, prefix: name })),
+            Some(Value::Object(object)) => Ok(Some(Fields {
+                object,
+                prefix: name,
+            })),
             Some(found) => Err(self.out_of_range(name, found, "an object")),
         }
     }
 
     /// A whole number within `range`.
-    pub(super) fn count(
-        &self,
-        name: &str,
-        range: RangeInclusive<usize>,
-    ) -> Result<Option<usize>> {
-        let Some(found) = self.get(name) else { return Ok(None) };
+    pub(super) fn count(&self, name: &str, range: RangeInclusive<usize>) -> Result<Option<usize>> {
+        let Some(found) = self.get(name) else {
+            return Ok(None);
+        };
         let count = found.as_u64().and_then(|count| usize::try_from(count).ok());
         match count {
             Some(count) if range.contains(&count) => Ok(Some(count)),
@@ -48,13 +49,17 @@ impl<'a> Fields<'a> {
 
     /// As [`count`](Self::count), for a field that must be there.
     pub(super) fn required(&self, name: &str, range: RangeInclusive<usize>) -> Result<usize> {
-        let missing = || ConfigError::Missing { field: self.path(name) };
+        let missing = || ConfigError::Missing {
+            field: self.path(name),
+        };
         Ok(self.count(name, range)?.ok_or_else(missing)?)
     }
 
     /// A finite number within `range`.
     pub(super) fn number(&self, name: &str, range: RangeInclusive<f64>) -> Result<Option<f64>> {
-        let Some(found) = self.get(name) else { return Ok(None) };
+        let Some(found) = self.get(name) else {
+            return Ok(None);
+        };
         match found.as_f64() {
             Some(number) if range.contains(&number) => Ok(Some(number)),
             _ => {
@@ -66,7 +71,9 @@ impl<'a> Fields<'a> {
 
     /// A whole number that may be negative.
     pub(super) fn integer(&self, name: &str, range: RangeInclusive<i64>) -> Result<Option<i64>> {
-        let Some(found) = self.get(name) else { return Ok(None) };
+        let Some(found) = self.get(name) else {
+            return Ok(None);
+        };
         match found.as_i64() {
             Some(integer) if range.contains(&integer) => Ok(Some(integer)),
             _ => {
@@ -102,7 +109,9 @@ impl<'a> Fields<'a> {
             Some(found) => return Err(self.out_of_range(name, found, "a list of texts")),
         };
         let text = |value: &'a Value| {
-            value.as_str().ok_or_else(|| self.out_of_range(name, value, "a text"))
+            value
+                .as_str()
+                .ok_or_else(|| self.out_of_range(name, value, "a text"))
         };
         list.iter().map(text).collect()
     }
@@ -128,10 +137,15 @@ impl<'a> Fields<'a> {
         default: T,
         choices: &[(&str, T)],
     ) -> Result<T> {
-        let Some(found) = self.text(name)? else { return Ok(default) };
+        let Some(found) = self.text(name)? else {
+            return Ok(default);
+        };
         let chosen = choices.iter().find(|(choice, _)| *choice == found);
         chosen.map(|(_, value)| *value).ok_or_else(|| {
-            let supported = choices.iter().map(|(choice, _)| (*choice).to_string()).collect();
+            let supported = choices
+                .iter()
+                .map(|(choice, _)| (*choice).to_string())
+                .collect();
             self.unsupported(name, found, supported)
         })
     }
@@ -143,8 +157,12 @@ impl<'a> Fields<'a> {
         found: impl ToString,
         supported: Vec<String>,
     ) -> crate::Error {
-        ConfigError::Unsupported { field: self.path(name), found: found.to_string(), supported }
-            .into()
+        ConfigError::Unsupported {
+            field: self.path(name),
+            found: found.to_string(),
+            supported,
+        }
+        .into()
     }
 
     /// The error about a value outside of what a model can have.

@@ -28,7 +28,12 @@ const MAX_VOCAB: usize = 1 << 22;
 const MAX_POSITIONS: usize = 1 << 24;
 
 fn parse(fields: &Fields<'_>) -> Result<ModelConfig> {
-    for size in ["vocab_size", "hidden_size", "intermediate_size", "num_hidden_layers"] {
+    for size in [
+        "vocab_size",
+        "hidden_size",
+        "intermediate_size",
+        "num_hidden_layers",
+    ] {
         fields.required(size, 1..=MAX_VOCAB)?;
     }
     fields.required("num_attention_heads", 1..=MAX_WIDTH)?;
@@ -58,21 +63,29 @@ pub(super) fn without_tied_head(
 /// `LlamaConfig` hold: the language part of LLaVA-1.5 names little more than its vocabulary.
 pub(super) fn decoder_config(fields: &Fields<'_>) -> Result<LlamaConfig> {
     let hidden_size = fields.count("hidden_size", 1..=MAX_WIDTH)?.unwrap_or(4096);
-    let num_attention_heads = fields.count("num_attention_heads", 1..=MAX_WIDTH)?.unwrap_or(32);
-    let num_key_value_heads =
-        fields.count("num_key_value_heads", 1..=MAX_WIDTH)?.unwrap_or(num_attention_heads);
+    let num_attention_heads = fields
+        .count("num_attention_heads", 1..=MAX_WIDTH)?
+        .unwrap_or(32);
+    let num_key_value_heads = fields
+        .count("num_key_value_heads", 1..=MAX_WIDTH)?
+        .unwrap_or(num_attention_heads);
     if !num_attention_heads.is_multiple_of(num_key_value_heads) {
         let expected = format!("a divisor of num_attention_heads {num_attention_heads}");
         return Err(fields.out_of_range("num_key_value_heads", num_key_value_heads, expected));
     }
-    let max_position_embeddings =
-        fields.count("max_position_embeddings", 1..=MAX_POSITIONS)?.unwrap_or(2048);
+    let max_position_embeddings = fields
+        .count("max_position_embeddings", 1..=MAX_POSITIONS)?
+        .unwrap_or(2048);
     fields.choice("hidden_act", (), &[("silu", ())])?;
     Ok(LlamaConfig {
         vocab_size: fields.count("vocab_size", 1..=MAX_VOCAB)?.unwrap_or(32_000),
         hidden_size,
-        intermediate_size: fields.count("intermediate_size", 1..=MAX_WIDTH)?.unwrap_or(11_008),
-        num_hidden_layers: fields.count("num_hidden_layers", 1..=MAX_LAYERS)?.unwrap_or(32),
+        intermediate_size: fields
+            .count("intermediate_size", 1..=MAX_WIDTH)?
+            .unwrap_or(11_008),
+        num_hidden_layers: fields
+            .count("num_hidden_layers", 1..=MAX_LAYERS)?
+            .unwrap_or(32),
         num_attention_heads,
         num_key_value_heads,
         head_dim: head_dim(fields, hidden_size, num_attention_heads)?,
@@ -130,7 +143,11 @@ fn rope_scaling(fields: &Fields<'_>, max_position_embeddings: usize) -> Result<R
         let all = vec!["1".to_string()];
         return Err(fields.unsupported("partial_rotary_factor", factor, all));
     }
-    let name = if fields.text("rope_type")?.is_some() { "rope_type" } else { "type" };
+    let name = if fields.text("rope_type")?.is_some() {
+        "rope_type"
+    } else {
+        "type"
+    };
     let positive = |name: &str| -> Result<f64> {
         let found = fields.number(name, 1e-6..=1e6)?;
         let missing = || fields.out_of_range(name, "missing", "a number above 0");
@@ -142,17 +159,28 @@ fn rope_scaling(fields: &Fields<'_>, max_position_embeddings: usize) -> Result<R
     };
     match fields.text(name)? {
         None | Some("default") => Ok(RopeScaling::Default),
-        Some("linear") => Ok(RopeScaling::Linear { factor: positive("factor")? }),
+        Some("linear") => Ok(RopeScaling::Linear {
+            factor: positive("factor")?,
+        }),
         Some("dynamic") => Ok(RopeScaling::Dynamic {
             factor: positive("factor")?,
             original_max_position_embeddings: max_position_embeddings,
         }),
-        Some("llama3") => Ok(RopeScaling::Llama3 {
-            factor: positive("factor")?,
-            low_freq_factor: positive("low_freq_factor")?,
-            high_freq_factor: positive("high_freq_factor")?,
-            original_max_position_embeddings: original()?.unwrap_or(max_position_embeddings),
-        }),
+        Some("llama3") => {
+            let low_freq_factor = positive("low_freq_factor")?;
+            let high_freq_factor = positive("high_freq_factor")?;
+            if high_freq_factor <= low_freq_factor {
+                // The blend between the two divides by their difference.
+                let expected = format!("more than low_freq_factor {low_freq_factor}");
+                return Err(fields.out_of_range("high_freq_factor", high_freq_factor, expected));
+            }
+            Ok(RopeScaling::Llama3 {
+                factor: positive("factor")?,
+                low_freq_factor,
+                high_freq_factor,
+                original_max_position_embeddings: original()?.unwrap_or(max_position_embeddings),
+            })
+        }
         Some(found) => {
             let supported = ["default", "linear", "dynamic", "llama3"];
             Err(fields.unsupported(name, found, supported.map(str::to_string).to_vec()))

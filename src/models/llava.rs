@@ -50,9 +50,13 @@ fn parse(fields: &Fields<'_>) -> Result<ModelConfig> {
     if let Some(is_tied) = fields.flag("tie_word_embeddings")? {
         decoder.tie_word_embeddings |= is_tied;
     }
-    let vision = fields.object("vision_config")?.ok_or_else(|| missing("vision_config"))?;
+    let vision = fields
+        .object("vision_config")?
+        .ok_or_else(|| missing("vision_config"))?;
     vision.choice("model_type", (), &[("clip_vision_model", ())])?;
-    let stored_layers = vision.count("num_hidden_layers", 1..=MAX_LAYERS)?.unwrap_or(24);
+    let stored_layers = vision
+        .count("num_hidden_layers", 1..=MAX_LAYERS)?
+        .unwrap_or(24);
     let run_layers = run_layers(fields, stored_layers)?;
     let encoder = encoder_config(fields, &vision, run_layers)?;
     let projector = projector_config(fields, &encoder, &decoder)?;
@@ -64,21 +68,30 @@ fn parse(fields: &Fields<'_>) -> Result<ModelConfig> {
     let key_map = without_tied_head(key_map, &decoder, "lm_head.");
     Ok(ModelConfig {
         key_map: without_layers(key_map, run_layers..stored_layers),
-        vision: Some(VisionConfig { encoder, projector, image_token_id }),
+        vision: Some(VisionConfig {
+            encoder,
+            projector,
+            image_token_id,
+        }),
         decoder,
         eos_token_ids,
     })
 }
 
 fn missing(field: &str) -> crate::Error {
-    crate::ConfigError::Missing { field: field.to_string() }.into()
+    crate::ConfigError::Missing {
+        field: field.to_string(),
+    }
+    .into()
 }
 
 /// Layers whose output is read: `vision_feature_layer` counts the embeddings as 0, and from the
 /// back where it is negative.
 fn run_layers(fields: &Fields<'_>, stored_layers: usize) -> Result<usize> {
     let last = stored_layers as i64;
-    let layer = fields.integer("vision_feature_layer", -last - 1..=last)?.unwrap_or(-2);
+    let layer = fields
+        .integer("vision_feature_layer", -last - 1..=last)?
+        .unwrap_or(-2);
     let layer = if layer < 0 { last + 1 + layer } else { layer };
     Ok(usize::try_from(layer).expect("the range was checked above"))
 }
@@ -89,7 +102,9 @@ fn encoder_config(
     run_layers: usize,
 ) -> Result<ClipVisionConfig> {
     let hidden_size = vision.count("hidden_size", 1..=MAX_WIDTH)?.unwrap_or(1024);
-    let num_attention_heads = vision.count("num_attention_heads", 1..=MAX_WIDTH)?.unwrap_or(16);
+    let num_attention_heads = vision
+        .count("num_attention_heads", 1..=MAX_WIDTH)?
+        .unwrap_or(16);
     if !hidden_size.is_multiple_of(num_attention_heads) {
         let expected = format!("a divisor of hidden_size {hidden_size}");
         return Err(vision.out_of_range("num_attention_heads", num_attention_heads, expected));
@@ -99,13 +114,19 @@ fn encoder_config(
     {
         return Err(vision.unsupported("num_channels", channels, vec!["3".to_string()]));
     }
-    let image_size = vision.count("image_size", 1..=MAX_IMAGE_SIZE)?.unwrap_or(336);
+    let image_size = vision
+        .count("image_size", 1..=MAX_IMAGE_SIZE)?
+        .unwrap_or(336);
     let patch_size = vision.count("patch_size", 1..=image_size)?.unwrap_or(14);
-    let strategies =
-        [("default", FeatureSelect::Patches), ("full", FeatureSelect::ClassAndPatches)];
+    let strategies = [
+        ("default", FeatureSelect::Patches),
+        ("full", FeatureSelect::ClassAndPatches),
+    ];
     let config = ClipVisionConfig {
         hidden_size,
-        intermediate_size: vision.count("intermediate_size", 1..=MAX_WIDTH)?.unwrap_or(4096),
+        intermediate_size: vision
+            .count("intermediate_size", 1..=MAX_WIDTH)?
+            .unwrap_or(4096),
         num_hidden_layers: run_layers,
         num_attention_heads,
         image_size,
@@ -122,7 +143,11 @@ fn encoder_config(
         0..=MAX_PATCHES => Ok(config),
         found => {
             let expected = format!("one that cuts a picture into at most {MAX_PATCHES} patches");
-            Err(vision.out_of_range("patch_size", format!("{patch_size} ({found} patches)"), expected))
+            Err(vision.out_of_range(
+                "patch_size",
+                format!("{patch_size} ({found} patches)"),
+                expected,
+            ))
         }
     }
 }

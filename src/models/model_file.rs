@@ -33,8 +33,13 @@ pub(crate) fn read_config(folder: &Path, name: &str) -> Result<Option<Vec<u8>>> 
 ///
 /// [`ConfigError::Malformed`] when it is no JSON object or too large.
 pub(super) fn read_object(folder: &Path, name: &str) -> Result<Option<Map<String, Value>>> {
-    let Some(bytes) = read_config(folder, name)? else { return Ok(None) };
-    let malformed = |reason: String| ConfigError::Malformed { path: folder.join(name), reason };
+    let Some(bytes) = read_config(folder, name)? else {
+        return Ok(None);
+    };
+    let malformed = |reason: String| ConfigError::Malformed {
+        path: folder.join(name),
+        reason,
+    };
     match serde_json::from_slice(files::without_byte_order_mark(&bytes)) {
         Ok(Value::Object(object)) => Ok(Some(object)),
         Ok(_) => Err(malformed("the file holds no JSON object".to_string()).into()),

@@ -48,7 +48,9 @@ fn find(fields: &Fields<'_>) -> Result<Option<&'static Family>> {
     let architectures = fields.texts("architectures")?;
     let model_type = fields.text("model_type")?;
     let by_name = |family: &&Family| {
-        architectures.iter().any(|found| family.architectures.contains(found))
+        architectures
+            .iter()
+            .any(|found| family.architectures.contains(found))
     };
     let by_type = |family: &&Family| model_type == Some(family.model_type);
     Ok(match architectures.is_empty() {
@@ -63,7 +65,11 @@ fn describe(fields: &Fields<'_>) -> String {
     let model_type = fields.text("model_type").ok().flatten().unwrap_or("none");
     format!(
         "config.json names the architecture {} and the model type {model_type}",
-        if architectures.is_empty() { "none".to_string() } else { architectures.join(", ") }
+        if architectures.is_empty() {
+            "none".to_string()
+        } else {
+            architectures.join(", ")
+        }
     )
 }
 
@@ -81,7 +87,9 @@ fn unknown(folder: &Path, missing: String) -> Error {
 /// The files of a folder that look like parts of a model, at most ten.
 fn model_files(folder: &Path) -> Vec<String> {
     const ENDINGS: [&str; 6] = ["safetensors", "bin", "pth", "gguf", "json", "model"];
-    let Ok(entries) = fs::read_dir(folder) else { return Vec::new() };
+    let Ok(entries) = fs::read_dir(folder) else {
+        return Vec::new();
+    };
     let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
     let is_model = |name: &String| ENDINGS.iter().any(|ending| name.ends_with(ending));
     let mut names: Vec<String> = names.filter(is_model).collect();

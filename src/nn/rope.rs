@@ -71,9 +71,9 @@ impl RopeConfig {
         let frequencies = plain.map(|frequency| self.stretched(frequency) as f32);
         match self.precision {
             // A base that grew was computed after the cast.
-            RopePrecision::Bf16 if base == self.rope_theta => {
-                frequencies.map(|frequency| bf16::from_f32(frequency).to_f32()).collect()
-            }
+            RopePrecision::Bf16 if base == self.rope_theta => frequencies
+                .map(|frequency| bf16::from_f32(frequency).to_f32())
+                .collect(),
             RopePrecision::F32 | RopePrecision::Bf16 => frequencies.collect(),
         }
     }
@@ -169,7 +169,11 @@ mod tests {
     use super::*;
 
     fn config(scaling: RopeScaling) -> RopeConfig {
-        RopeConfig { rope_theta: 10_000.0, scaling, precision: RopePrecision::F32 }
+        RopeConfig {
+            rope_theta: 10_000.0,
+            scaling,
+            precision: RopePrecision::F32,
+        }
     }
 
     #[test]

@@ -54,7 +54,11 @@ pub struct Timings {
 impl Answer {
     /// Tokens a second after the first one; `None` for an answer of fewer than two.
     pub fn decode_tokens_per_second(&self) -> Option<f64> {
-        let steps = self.usage.generated_tokens.checked_sub(1).filter(|steps| *steps > 0)?;
+        let steps = self
+            .usage
+            .generated_tokens
+            .checked_sub(1)
+            .filter(|steps| *steps > 0)?;
         Some(steps as f64 / self.timings.decode.as_secs_f64())
     }
 }

@@ -152,7 +152,11 @@ impl AnyPipeline {
                 continue;
             }
             let backend = open_backend(folder.as_ref(), candidate, options)?;
-            return Ok(Self { backend, chosen: candidate, passed_over });
+            return Ok(Self {
+                backend,
+                chosen: candidate,
+                passed_over,
+            });
         }
         Err(DeviceError::Unavailable { tried: passed_over }.into())
     }
@@ -213,7 +217,9 @@ impl AnyPipeline {
         let stream = map_backend!(
             Backend: &self.backend, pipeline => BackendStream: pipeline.stream(&request)?
         );
-        Ok(AnyAnswerStream { stream: Stream::Answer(stream) })
+        Ok(AnyAnswerStream {
+            stream: Stream::Answer(stream),
+        })
     }
 
     /// Starts a conversation that keeps its cache from turn to turn.
@@ -270,7 +276,9 @@ impl AnySession {
             BackendSession: &mut self.session,
             session => BackendSessionStream: session.stream(&request)?
         );
-        Ok(AnyAnswerStream { stream: Stream::Session(stream) })
+        Ok(AnyAnswerStream {
+            stream: Stream::Session(stream),
+        })
     }
 
     /// Takes the last question and its answer back; returns whether there was one.
@@ -386,8 +394,14 @@ fn open_backend(folder: &Path, device: DeviceName, options: &LoadOptions) -> Res
             let device = cubecl::cuda::CudaDevice { index };
             MultimodalPipeline::open_on(folder, &device, options).map(Backend::Cuda)
         }
-        #[allow(unreachable_patterns, reason = "with every backend built, only `auto` is left")]
-        other => Err(DeviceError::Unavailable { tried: vec![other.to_string()] }.into()),
+        #[allow(
+            unreachable_patterns,
+            reason = "with every backend built, only `auto` is left"
+        )]
+        other => Err(DeviceError::Unavailable {
+            tried: vec![other.to_string()],
+        }
+        .into()),
     }
 }
 

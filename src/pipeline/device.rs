@@ -63,7 +63,10 @@ impl FromStr for DeviceName {
     type Err = DeviceError;
 
     fn from_str(name: &str) -> Result<Self, DeviceError> {
-        let unknown = || DeviceError::Unknown { name: name.to_string(), known: Self::known() };
+        let unknown = || DeviceError::Unknown {
+            name: name.to_string(),
+            known: Self::known(),
+        };
         match name.to_ascii_lowercase().as_str() {
             "auto" => Ok(Self::Auto),
             "cpu" => Ok(Self::Cpu),
@@ -72,7 +75,9 @@ impl FromStr for DeviceName {
             "metal" => Ok(Self::Metal),
             "cuda" => Ok(Self::Cuda(0)),
             other => {
-                let index = other.strip_prefix("cuda:").and_then(|index| index.parse().ok());
+                let index = other
+                    .strip_prefix("cuda:")
+                    .and_then(|index| index.parse().ok());
                 index.map(Self::Cuda).ok_or_else(unknown)
             }
         }

@@ -1,6 +1,7 @@
 //! A picture as the decoder reads it.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use burn::tensor::Tensor;
@@ -20,6 +21,7 @@ pub struct EncodedImage<B: VlmBackend> {
 
 #[derive(Debug)]
 struct Inner<B: VlmBackend> {
+    key: u64,
     rows: Tensor<B, 2>,
     image_time: Duration,
     encode_time: Duration,
@@ -27,7 +29,18 @@ struct Inner<B: VlmBackend> {
 
 impl<B: VlmBackend> EncodedImage<B> {
     pub(super) fn new(rows: Tensor<B, 2>, image_time: Duration, encode_time: Duration) -> Self {
-        Self { inner: Arc::new(Inner { rows, image_time, encode_time }) }
+        // A cache may outlive the pictures it was read from, so a key is never given twice; an address
+        // would be. Pictures of several pipelines meet in one session, so they share the count.
+        static NEXT_KEY: AtomicU64 = AtomicU64::new(0);
+        let key = NEXT_KEY.fetch_add(1, Ordering::Relaxed);
+        Self {
+            inner: Arc::new(Inner {
+                key,
+                rows,
+                image_time,
+                encode_time,
+            }),
+        }
     }
 
     /// The rows.
@@ -54,9 +67,9 @@ impl<B: VlmBackend> EncodedImage<B> {
         self.inner.encode_time
     }
 
-    /// Tells this picture from every other that lives.
+    /// Tells this picture from every other, also from those that are gone.
     pub(super) fn key(&self) -> u64 {
-        Arc::as_ptr(&self.inner).addr() as u64
+        self.inner.key
     }
 }
 

@@ -116,7 +116,11 @@ impl<B: VlmBackend> MultimodalPipeline<B> {
         let data = TensorData::new(pixel_values.into_data(), shape);
         let tiles = Tensor::from_data(data, (&self.inner.device, DType::F32));
         let rows = self.encode_tiles(tiles)?;
-        Ok(EncodedImage::new(rows, image_time, started.elapsed() - image_time))
+        Ok(EncodedImage::new(
+            rows,
+            image_time,
+            started.elapsed() - image_time,
+        ))
     }
 
     /// Prepares the pixels of a picture, the first half of [`encode`](Self::encode).
@@ -126,7 +130,9 @@ impl<B: VlmBackend> MultimodalPipeline<B> {
     /// As [`encode`](Self::encode).
     pub fn preprocess(&self, image: &ImageInput) -> Result<PixelValues> {
         let preprocess = self.inner.preprocess.as_ref();
-        preprocess.ok_or_else(|| self.text_only(1))?.preprocess(image)
+        preprocess
+            .ok_or_else(|| self.text_only(1))?
+            .preprocess(image)
     }
 
     /// Encodes and projects prepared tiles, the second half of [`encode`](Self::encode).
@@ -144,7 +150,8 @@ impl<B: VlmBackend> MultimodalPipeline<B> {
     /// If the tiles are not of the encoder's size.
     pub fn encode_tiles(&self, tiles: Tensor<B, 4>) -> Result<Tensor<B, 2>> {
         let inner = &*self.inner;
-        let (Some(encoder), Some(projector)) = (&inner.model.visual_encoder, &inner.model.projector)
+        let (Some(encoder), Some(projector)) =
+            (&inner.model.visual_encoder, &inner.model.projector)
         else {
             return Err(self.text_only(1));
         };
@@ -212,7 +219,11 @@ impl<B: VlmBackend> MultimodalPipeline<B> {
     /// As [`answer`](Self::answer).
     pub fn prompt<I: RequestImage<B>>(&self, request: &AskRequest<I>) -> Result<PromptTokens> {
         let images = self.encode_all(&request.images)?;
-        self.tokenize(&request.all_messages(), &images, request.settings.template.as_deref())
+        self.tokenize(
+            &request.all_messages(),
+            &images,
+            request.settings.template.as_deref(),
+        )
     }
 
     /// The model's modules.
@@ -268,8 +279,10 @@ impl<B: VlmBackend> MultimodalPipeline<B> {
 
     /// Checks that a picture was encoded for a model of this width.
     fn own(&self, image: EncodedImage<B>) -> Result<EncodedImage<B>> {
-        let ([_, found], expected) =
-            (image.rows().dims(), self.inner.spec.config.decoder.hidden_size);
+        let ([_, found], expected) = (
+            image.rows().dims(),
+            self.inner.spec.config.decoder.hidden_size,
+        );
         match found == expected {
             true => Ok(image),
             false => Err(RequestError::ForeignImage { found, expected }.into()),
@@ -294,7 +307,9 @@ impl<B: VlmBackend> MultimodalPipeline<B> {
         template: Option<&str>,
     ) -> Result<PromptTokens> {
         let rows: Vec<usize> = images.iter().map(EncodedImage::num_rows).collect();
-        self.inner.words.prompt(&self.inner.spec, template, messages, &rows)
+        self.inner
+            .words
+            .prompt(&self.inner.spec, template, messages, &rows)
     }
 
     pub(super) fn generation_options(
@@ -342,7 +357,11 @@ impl<B: VlmBackend> MultimodalPipeline<B> {
         // The last token of an answer is never read back.
         match prompt_tokens.saturating_add(max_new_tokens - 1) <= context_length {
             true => Ok(max_new_tokens),
-            false => Err(Error::ContextOverflow { prompt_tokens, max_new_tokens, context_length }),
+            false => Err(Error::ContextOverflow {
+                prompt_tokens,
+                max_new_tokens,
+                context_length,
+            }),
         }
     }
 
@@ -398,7 +417,10 @@ fn open_words(folder: &Path, spec: &ModelSpec) -> Result<Words> {
     {
         tokenizer = tokenizer.with_control_token(&image_token)?;
     }
-    Ok(Words { tokenizer, chat_template: ChatTemplate::open(folder)? })
+    Ok(Words {
+        tokenizer,
+        chat_template: ChatTemplate::open(folder)?,
+    })
 }
 
 /// Reads how pictures are prepared, and checks that this gives what the encoder reads.
@@ -420,7 +442,9 @@ fn open_preprocess(folder: &Path, vision: &VisionConfig) -> Result<PreprocessCon
         true => Ok(config),
         false => Err(ConfigError::OutOfRange {
             field: "crop_size".to_string(),
-            found: found.map_or("unset".to_string(), |s| format!("{} x {}", s.height, s.width)),
+            found: found.map_or("unset".to_string(), |s| {
+                format!("{} x {}", s.height, s.width)
+            }),
             expected: format!("{image_size} x {image_size}, the encoder's image_size"),
         }
         .into()),
@@ -441,5 +465,10 @@ fn load_weights<B: VlmBackend>(
         return load_module(model, checkpoint, &spec.config.key_map, weights);
     };
     let mut progress = |step: crate::weights::LoadProgress<'_>| progress(step);
-    load_module(model, checkpoint, &spec.config.key_map, weights.with_progress(&mut progress))
+    load_module(
+        model,
+        checkpoint,
+        &spec.config.key_map,
+        weights.with_progress(&mut progress),
+    )
 }

@@ -38,7 +38,11 @@ impl Words {
         let vision = spec.config.vision.as_ref();
         if vision.is_none() && !rows.is_empty() {
             let model = spec.family.name.to_string();
-            return Err(RequestError::TextOnlyModel { images: rows.len(), model }.into());
+            return Err(RequestError::TextOnlyModel {
+                images: rows.len(),
+                model,
+            }
+            .into());
         }
         let placeholder_id = vision.map_or(0, |vision| vision.image_token_id);
         let images: Vec<ImageTokens> = rows.iter().map(|rows| ImageTokens::rows(*rows)).collect();
@@ -74,17 +78,26 @@ impl Words {
             vision.and_then(|vision| self.tokenizer.token_text(vision.image_token_id));
         // A processor puts the bos in front unless the template wrote it; a tokenizer leaves the
         // whole prompt to the template.
-        let bos = if vision.is_some() { Bos::UnlessWritten } else { Bos::OnlyWritten };
-        let options = ChatOptions { image_token: image_token.as_deref(), bos, ending };
+        let bos = if vision.is_some() {
+            Bos::UnlessWritten
+        } else {
+            Bos::OnlyWritten
+        };
+        let options = ChatOptions {
+            image_token: image_token.as_deref(),
+            bos,
+            ending,
+        };
         own.render(messages, &self.tokenizer, options)
     }
 
     fn format(&self, spec: &ModelSpec, template: Option<&str>) -> Result<Format<'_>> {
         match (template, &self.chat_template) {
             (None | Some(OWN_TEMPLATE), Some(own)) => Ok(Format::Own(own)),
-            (Some(OWN_TEMPLATE), None) => {
-                Err(TemplateError::Missing { known: ConversationTemplate::names() }.into())
+            (Some(OWN_TEMPLATE), None) => Err(TemplateError::Missing {
+                known: ConversationTemplate::names(),
             }
+            .into()),
             (Some(name), _) => ConversationTemplate::by_name(name).map(Format::Named),
             (None, None) => {
                 ConversationTemplate::by_name(spec.family.default_template).map(Format::Named)
@@ -109,5 +122,8 @@ pub(super) fn decoder_input<B: VlmBackend>(
             rows: image.rows().slice_dim(0, first..first + span.len),
         }
     });
-    DecoderInput { images: images.collect(), token_ids: tokens.ids }
+    DecoderInput {
+        images: images.collect(),
+        token_ids: tokens.ids,
+    }
 }

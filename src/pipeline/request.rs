@@ -179,7 +179,10 @@ impl<I> AskRequest<I> {
         let mut messages = self.messages.clone();
         if self.pending_images > 0 {
             let parts = vec![Part::Image; self.pending_images];
-            messages.push(Message { role: Role::User, parts });
+            messages.push(Message {
+                role: Role::User,
+                parts,
+            });
         }
         messages
     }

@@ -44,7 +44,14 @@ impl<B: VlmBackend> Session<B> {
     pub(super) fn new(pipeline: MultimodalPipeline<B>) -> Self {
         let config = &pipeline.spec().config.decoder;
         let sequence = Sequence::new(config, pipeline.context_length(), pipeline.device());
-        Self { sequence, pipeline, history: History { messages: Vec::new(), images: Vec::new() } }
+        Self {
+            sequence,
+            pipeline,
+            history: History {
+                messages: Vec::new(),
+                images: Vec::new(),
+            },
+        }
     }
 
     /// Asks one more question, greedily.
@@ -83,12 +90,20 @@ impl<B: VlmBackend> Session<B> {
         images.extend(self.pipeline.encode_all(&request.images)?);
         let mut messages = self.history.messages.clone();
         messages.extend(request.all_messages());
-        let prompt = self.pipeline.read_messages(&messages, &images, &request.settings)?;
-        let options = self.pipeline.generation_options(&request.settings, prompt.len())?;
+        let prompt = self
+            .pipeline
+            .read_messages(&messages, &images, &request.settings)?;
+        let options = self
+            .pipeline
+            .generation_options(&request.settings, prompt.len())?;
         let stream =
             AnswerStream::new(&self.pipeline, &mut self.sequence, prompt, &images, options)?;
         let asked = History { messages, images };
-        Ok(SessionStream { stream, history: &mut self.history, asked: Some(asked) })
+        Ok(SessionStream {
+            stream,
+            history: &mut self.history,
+            asked: Some(asked),
+        })
     }
 
     /// What was said so far.
@@ -100,7 +115,9 @@ impl<B: VlmBackend> Session<B> {
     pub fn undo(&mut self) -> bool {
         let messages = &mut self.history.messages;
         let is_question = |message: &Message| message.role == Role::User;
-        let Some(last) = messages.iter().rposition(is_question) else { return false };
+        let Some(last) = messages.iter().rposition(is_question) else {
+            return false;
+        };
         messages.truncate(last);
         let shown = messages.iter().flat_map(|message| &message.parts);
         let shown = shown.filter(|part| **part == Part::Image).count();

@@ -6,9 +6,7 @@ use super::answer::{Answer, Timings, Usage};
 use super::encoded_image::EncodedImage;
 use super::multimodal::MultimodalPipeline;
 use crate::error::Result;
-use crate::generation::{
-    DecoderInput, FinishReason, Generation, GenerationOptions, Sequence,
-};
+use crate::generation::{DecoderInput, FinishReason, Generation, GenerationOptions, Sequence};
 use crate::kernels::VlmBackend;
 
 /// An iterator over the text of an answer, in whole characters.
@@ -89,9 +87,18 @@ impl<'a, B: VlmBackend, S: BorrowMut<Sequence<B>>> AnswerStream<'a, B, S> {
         Answer {
             text: generation.text().to_string(),
             token_ids: generation.token_ids().to_vec(),
-            finish: generation.finish_reason().unwrap_or(FinishReason::Cancelled),
-            usage: Usage { generated_tokens: generation.token_ids().len(), ..self.usage },
-            timings: Timings { prefill: spent.prefill, decode: spent.decode, ..self.timings },
+            finish: generation
+                .finish_reason()
+                .unwrap_or(FinishReason::Cancelled),
+            usage: Usage {
+                generated_tokens: generation.token_ids().len(),
+                ..self.usage
+            },
+            timings: Timings {
+                prefill: spent.prefill,
+                decode: spent.decode,
+                ..self.timings
+            },
             device: self.device.clone(),
             kernels: generation.kernels().clone(),
         }

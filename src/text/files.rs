@@ -23,7 +23,12 @@ pub(crate) fn read_bytes(folder: &Path, name: &str, limit_bytes: u64) -> Result<
         Contents::Bytes(bytes) => Ok(Some(bytes)),
         Contents::TooLarge { found_bytes } => {
             let file = name.to_string();
-            Err(TokenizerError::TooLarge { file, found_bytes, limit_bytes }.into())
+            Err(TokenizerError::TooLarge {
+                file,
+                found_bytes,
+                limit_bytes,
+            }
+            .into())
         }
     }
 }
@@ -40,8 +45,10 @@ pub(crate) fn read_json(folder: &Path, name: &str) -> Result<Option<Value>> {
 
 /// Parses `bytes` as JSON; `name` is for the error.
 pub(crate) fn parse_json(bytes: &[u8], name: &str) -> Result<Value, TokenizerError> {
-    serde_json::from_slice(files::without_byte_order_mark(bytes)).map_err(|error| TokenizerError::Malformed {
-        file: name.to_string(),
-        reason: error.to_string(),
+    serde_json::from_slice(files::without_byte_order_mark(bytes)).map_err(|error| {
+        TokenizerError::Malformed {
+            file: name.to_string(),
+            reason: error.to_string(),
+        }
     })
 }

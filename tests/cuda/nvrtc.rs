@@ -22,6 +22,11 @@ pub(crate) struct Compiler {
     cache: PathBuf,
 }
 
+/// What a kernel may spill. On sm_80 `ptxas` keeps some kernels to 32, 40 or 48 registers so that more
+/// blocks fit a multiprocessor, and moves a few addresses to memory for it, far from the 255 there
+/// are. A kernel that runs out spills hundreds.
+const TOLERATED_SPILL_BYTES: u32 = 64;
+
 /// What `ptxas` says about a kernel.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Resources {
@@ -146,14 +151,22 @@ impl Compiler {
 }
 
 impl Resources {
-    /// Whether a card of the kernel's architecture can launch it, and without spilling.
+    /// Whether a card of the kernel's architecture can launch it, and without running out of
+    /// registers.
     ///
     /// # Errors
     ///
     /// What there is too much of.
     pub(crate) fn fit(&self, kernel: &EmittedKernel) -> Result<(), String> {
-        if self.spill_bytes > 0 {
-            return Err(format!("spills {} bytes of registers", self.spill_bytes));
+        if self.spill_bytes > TOLERATED_SPILL_BYTES {
+            let Self {
+                spill_bytes,
+                registers,
+                ..
+            } = self;
+            return Err(format!(
+                "spills {spill_bytes} bytes of {registers} registers"
+            ));
         }
         let threads = kernel.cube_dim.num_elems().next_multiple_of(32);
         let registers = self.registers.next_multiple_of(REGISTER_STEP) * threads;

@@ -8,6 +8,9 @@ use cubecl::prelude::*;
 use crate::kernels::LaunchRefused;
 use crate::kernels::launch::{Grid, output};
 
+/// The bits of a forbidden token's logit.
+const NEGATIVE_INFINITY: u32 = 0xFF80_0000;
+
 #[cube(launch)]
 fn argmax_kernel<E: Float, I: Int>(
     logits: &Tensor<E>,
@@ -57,7 +60,8 @@ fn argmax_kernel<E: Float, I: Int>(
         sync_cube();
     }
     if UNIT_POS_X == 0 {
-        let id = select(nonsense_of[0] == 0u32, id_of[0], vocab_size);
+        let is_forbidden = u32::reinterpret(logit_of[0]) == NEGATIVE_INFINITY;
+        let id = select(is_forbidden || nonsense_of[0] != 0u32, vocab_size, id_of[0]);
         ids[CUBE_POS_X as usize] = I::cast_from(id);
     }
 }
@@ -69,7 +73,7 @@ fn argmax_kernel<E: Float, I: Int>(
 fn is_nonsense(logit: f32) -> bool {
     let bits = u32::reinterpret(logit);
     let is_finite = (bits & 0x7F80_0000u32) != 0x7F80_0000u32;
-    !is_finite && bits != 0xFF80_0000u32
+    !is_finite && bits != NEGATIVE_INFINITY
 }
 
 pub(in crate::kernels) fn launch<R: CubeRuntime>(

@@ -8,78 +8,19 @@
 //! owns one key of each tile while scores are computed, and every `lanes`-th column of the answer
 //! while values are summed.
 
+mod tile;
+
 use burn::tensor::TensorMetadata;
 use burn_cubecl::CubeRuntime;
 use burn_cubecl::tensor::CubeTensor;
-use cubecl::client::ComputeClient;
 use cubecl::prelude::*;
+
+use tile::Tile;
 
 use super::{AttentionInputs, AttentionMask};
 use crate::kernels::cube::reduce::pick;
 use crate::kernels::launch::{Grid, output, refuse, row_chunks};
 use crate::kernels::{KvRow, LaunchRefused};
-
-/// How a cube cuts the problem, known when the kernel is compiled.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-struct Tile {
-    /// Rows, that is queries of one key-value head.
-    rows: usize,
-    /// Keys of a tile, and lanes of a group.
-    lanes: usize,
-    groups: usize,
-    head_dim: usize,
-}
-
-impl Tile {
-    /// Rows, lanes and groups, from the largest on. The smallest fits 16 KiB of shared memory, what
-    /// WebGPU guarantees, up to a head of 128.
-    const CANDIDATES: [(usize, usize, usize); 5] =
-        [(32, 32, 8), (16, 32, 8), (8, 32, 8), (8, 16, 8), (8, 8, 8)];
-
-    /// The largest tile that the device takes and `rows` fill at least half.
-    fn new<R: CubeRuntime>(
-        client: &ComputeClient<R>,
-        rows: usize,
-        head_dim: usize,
-    ) -> Result<Self, LaunchRefused> {
-        // Where there is more, it is better used by a second cube.
-        let max_bytes = client.properties().hardware.max_shared_memory_size.min(32 << 10);
-        let mut tiles = Self::CANDIDATES
-            .map(|(rows, lanes, groups)| Self { rows, lanes, groups, head_dim })
-            .into_iter()
-            .filter(|tile| tile.shared_memory_bytes() <= max_bytes);
-        let smallest = tiles.clone().last();
-        let filled = tiles.find(|tile| tile.rows < 2 * rows || tile.rows == 8).or(smallest);
-        filled.ok_or_else(|| LaunchRefused {
-            reason: format!("a head of {head_dim} does not fit {max_bytes} bytes of shared memory"),
-        })
-    }
-
-    fn units(self) -> usize {
-        self.lanes * self.groups
-    }
-
-    /// A row of shared memory. One more than the head, so that the lanes, a key each, do not meet in
-    /// one bank.
-    fn pitch(self) -> usize {
-        self.head_dim + 1
-    }
-
-    fn rows_of_group(self) -> usize {
-        self.rows / self.groups
-    }
-
-    fn columns_of_lane(self) -> usize {
-        self.head_dim.div_ceil(self.lanes)
-    }
-
-    fn shared_memory_bytes(self) -> usize {
-        let queries = self.rows * self.pitch();
-        let keys = self.lanes * self.pitch();
-        let scores = 2 * self.rows * self.lanes;
-        (queries + keys + scores) * size_of::<f32>()
-    }
-}
 
 #[cube(launch)]
 fn attention_kernel<E: Float, C: Float>(
@@ -122,7 +63,15 @@ fn attention_kernel<E: Float, C: Float>(
     while first_key < end {
         load_keys::<C>(key, key_start, first_key, end, &mut keys, tile);
         sync_cube();
-        score(&queries, &keys, first_key, &softmax, &mut scores, tile);
+        score(
+            &queries,
+            &keys,
+            first_key,
+            query.shape(3),
+            &softmax,
+            &mut scores,
+            tile,
+        );
         sync_cube();
         // From here on `keys` holds values.
         load_keys::<C>(value, value_start, first_key, end, &mut keys, tile);
@@ -164,6 +113,13 @@ struct Softmax {
     sums: Array<f32>,
 }
 
+/// The keys of a tile as a number that is only known at run time, for loops that must not be
+/// unrolled; see [`score`].
+#[cube]
+fn keys_of_tile(#[comptime] tile: Tile) -> usize {
+    CUBE_DIM_X as usize / tile.groups
+}
+
 #[cube]
 fn lane(#[comptime] tile: Tile) -> usize {
     UNIT_POS_X as usize % tile.lanes
@@ -176,13 +132,11 @@ fn row_of(#[comptime] owned: usize, #[comptime] tile: Tile) -> usize {
 }
 
 #[cube]
-fn new_softmax(
-    rows: &Rows,
-    #[comptime] tile: Tile,
-    #[comptime] mask: AttentionMask,
-) -> Softmax {
-    let (owned_rows, owned_sums) =
-        comptime!((tile.rows_of_group(), tile.rows_of_group() * tile.columns_of_lane()));
+fn new_softmax(rows: &Rows, #[comptime] tile: Tile, #[comptime] mask: AttentionMask) -> Softmax {
+    let (owned_rows, owned_sums) = comptime!((
+        tile.rows_of_group(),
+        tile.rows_of_group() * tile.columns_of_lane()
+    ));
     let mut seen = Array::<usize>::new(owned_rows);
     let mut largest = Array::<f32>::new(owned_rows);
     let mut total = Array::<f32>::new(owned_rows);
@@ -198,7 +152,12 @@ fn new_softmax(
     for sum in 0..owned_sums {
         sums[sum] = 0.0f32;
     }
-    Softmax { seen, largest, total, sums }
+    Softmax {
+        seen,
+        largest,
+        total,
+        sums,
+    }
 }
 
 /// How many keys a row sees.
@@ -259,11 +218,15 @@ fn load_keys<C: Float>(
 }
 
 /// The score of each row of the group and the key of the lane.
+///
+/// The head is as long as at run time: NVIDIA's compiler would unroll a loop of known length over
+/// all of it, and run out of registers.
 #[cube]
 fn score(
     queries: &SharedMemory<f32>,
     keys: &SharedMemory<f32>,
     first_key: usize,
+    head_dim: usize,
     softmax: &Softmax,
     scores: &mut SharedMemory<f32>,
     #[comptime] tile: Tile,
@@ -274,7 +237,7 @@ fn score(
     for owned in 0..comptime!(tile.rows_of_group()) {
         let row = row_of(owned, tile);
         let mut score = 0.0f32;
-        for column in 0..tile.head_dim {
+        for column in 0..head_dim {
             score += queries[row * pitch + column] * keys[lane * pitch + column];
         }
         let is_seen = first_key + lane < softmax.seen[owned];
@@ -297,7 +260,7 @@ fn weigh(
     for owned in 0..comptime!(tile.rows_of_group()) {
         let start = row_of(owned, tile) * tile.lanes;
         let mut largest = softmax.largest[owned];
-        for key in 0..tile.lanes {
+        for key in 0..keys_of_tile(tile) {
             largest = max(largest, scores[start + key]);
         }
         let weight = (scores[start + lane] - largest).exp();
@@ -325,7 +288,7 @@ fn add_values(
 ) {
     let lane = lane(tile);
     let columns = comptime!(tile.columns_of_lane());
-    for key in 0..tile.lanes {
+    for key in 0..keys_of_tile(tile) {
         #[unroll]
         for owned in 0..comptime!(tile.rows_of_group()) {
             let weight = weights[row_of(owned, tile) * tile.lanes + key];
@@ -334,7 +297,10 @@ fn add_values(
             for step in 0..columns {
                 let sum = comptime!(owned * columns + step);
                 // A lane past the head sums a column that it will not store.
-                let column = min(comptime!(step * tile.lanes) + lane, comptime!(tile.head_dim - 1));
+                let column = min(
+                    comptime!(step * tile.lanes) + lane,
+                    comptime!(tile.head_dim - 1),
+                );
                 let value = values[key * comptime!(tile.pitch()) + column];
                 softmax.sums[sum] = softmax.sums[sum] + weight * value;
             }
@@ -343,12 +309,7 @@ fn add_values(
 }
 
 #[cube]
-fn store<E: Float>(
-    rows: &Rows,
-    softmax: &Softmax,
-    answer: &mut Tensor<E>,
-    #[comptime] tile: Tile,
-) {
+fn store<E: Float>(rows: &Rows, softmax: &Softmax, answer: &mut Tensor<E>, #[comptime] tile: Tile) {
     let columns = comptime!(tile.columns_of_lane());
     #[unroll]
     for owned in 0..comptime!(tile.rows_of_group()) {
@@ -384,10 +345,18 @@ pub(in crate::kernels) fn launch<R: CubeRuntime>(
     let [_, num_kv_heads, _, _] = key.shape().dims();
     let rows_of_head = num_heads / num_kv_heads * seq_q;
     let tile = Tile::new(&query.client, rows_of_head, head_dim)?;
-    let answer = output(query, [batch, seq_q, num_heads, head_dim].into(), query.dtype);
+    let answer = output(
+        query,
+        [batch, seq_q, num_heads, head_dim].into(),
+        query.dtype,
+    );
     for chunk in row_chunks(rows) {
         let grid = Grid {
-            cubes: [rows_of_head.div_ceil(tile.rows), num_kv_heads, chunk.count()],
+            cubes: [
+                rows_of_head.div_ceil(tile.rows),
+                num_kv_heads,
+                chunk.count(),
+            ],
             units: tile.units() as u32,
             shared_memory_bytes: tile.shared_memory_bytes(),
         };

@@ -74,7 +74,11 @@ pub(in crate::kernels) fn pick(values: &Sequence<u32>, index: u32) -> u32 {
     let mut picked = 0u32;
     #[unroll]
     for place in 0..values.len() {
-        picked = select(index == comptime!(place as u32).runtime(), values[place], picked);
+        picked = select(
+            index == comptime!(place as u32).runtime(),
+            values[place],
+            picked,
+        );
     }
     picked
 }
@@ -100,7 +104,13 @@ mod tests {
             let handle = client.create_from_slice(bytemuck::cast_slice(values));
             let shape = [values.len()].into();
             let device = Default::default();
-            CubeTensor::new_contiguous(client.clone(), device, shape, handle, burn::tensor::DType::F32)
+            CubeTensor::new_contiguous(
+                client.clone(),
+                device,
+                shape,
+                handle,
+                burn::tensor::DType::F32,
+            )
         };
         let (values, sums) = (tensor(&values), tensor(&vec![0.0; units as usize]));
         sums_kernel::launch::<WgpuRuntime>(
@@ -121,7 +131,11 @@ mod tests {
         for units in [32, 64, 256] {
             let total = (units * (units - 1) / 2 * units) as f32;
             for exchange in [Exchange::SharedMemory, Exchange::Planes] {
-                assert_eq!(sums(units, exchange), vec![total; units as usize], "{exchange:?}");
+                assert_eq!(
+                    sums(units, exchange),
+                    vec![total; units as usize],
+                    "{exchange:?}"
+                );
             }
         }
     }

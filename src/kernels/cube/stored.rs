@@ -40,13 +40,21 @@ impl<R: CubeRuntime> StoredMatrix<R> {
         if supports(&matrix.client, matrix.dtype) || matrix.dtype != DType::BF16 {
             let width = vector_width(&[matrix, other], columns).min(max_width);
             let tensor = in_vectors(matrix, width);
-            return Ok(Self { tensor, width, stored_width: width, storage: Storage::Native });
+            return Ok(Self {
+                tensor,
+                width,
+                stored_width: width,
+                storage: Storage::Native,
+            });
         }
         let width = vector_width(&[other], columns).min(max_width);
         match words(matrix, width) {
-            Some(tensor) if width >= 2 => {
-                Ok(Self { tensor, width, stored_width: width / 2, storage: Storage::Bf16Words })
-            }
+            Some(tensor) if width >= 2 => Ok(Self {
+                tensor,
+                width,
+                stored_width: width / 2,
+                storage: Storage::Bf16Words,
+            }),
             _ => refuse("the device has no bf16, and the rows are not whole words"),
         }
     }
@@ -61,7 +69,12 @@ fn words<R: CubeRuntime>(matrix: &CubeTensor<R>, width: usize) -> Option<CubeTen
         _ => return None,
     };
     let meta = Metadata::new([rows, columns / 2], [pitch / 2, 1]);
-    let CubeTensor { client, handle, device, .. } = matrix.clone();
+    let CubeTensor {
+        client,
+        handle,
+        device,
+        ..
+    } = matrix.clone();
     Some(CubeTensor::new(client, handle, meta, device, DType::U32))
 }
 
@@ -111,7 +124,10 @@ mod tests {
     fn product(rows: usize, columns: usize) -> Result<(Vec<f32>, Vec<f32>), LaunchRefused> {
         let (weight, elements) = bf16_matrix(3, columns);
         let x = Tensor::<Wgpu, 2>::ones([rows, columns], &Default::default());
-        let epilogue = LinearEpilogue { activation: Activation::Identity, ..Default::default() };
+        let epilogue = LinearEpilogue {
+            activation: Activation::Identity,
+            ..Default::default()
+        };
         let y = linear::cube::launch(&primitive(x), &weight, &epilogue)?;
         let found = tensor::<Wgpu, 2>(y).into_data().iter::<f32>().collect();
         let row_sums = elements.chunks(columns).map(|row| row.iter().sum::<f32>());
@@ -124,7 +140,10 @@ mod tests {
         for (rows, columns) in [(1, 64), (9, 64), (2, 6), (11, 6)] {
             let (found, expected) = product(rows, columns).expect("whole words are read");
             for (found, expected) in found.iter().zip(&expected) {
-                assert!((found - expected).abs() < 1e-3, "{rows}x{columns}: {found}, {expected}");
+                assert!(
+                    (found - expected).abs() < 1e-3,
+                    "{rows}x{columns}: {found}, {expected}"
+                );
             }
         }
     }

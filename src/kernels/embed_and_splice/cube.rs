@@ -57,7 +57,10 @@ pub(in crate::kernels) fn launch<R: CubeRuntime>(
 ) -> Result<CubeTensor<R>, LaunchRefused> {
     let [_, hidden_size] = table.shape().dims();
     let dtypes = images.iter().map(|image| image.rows.dtype);
-    if let Some(lacking) = dtypes.chain([dtype]).find(|dtype| !supports(&table.client, *dtype)) {
+    if let Some(lacking) = dtypes
+        .chain([dtype])
+        .find(|dtype| !supports(&table.client, *dtype))
+    {
         return refuse(format!("the device does not compute in {}", lacking.name()));
     }
     let embeds = output(table, [token_ids.len(), hidden_size].into(), dtype);
@@ -69,10 +72,7 @@ pub(in crate::kernels) fn launch<R: CubeRuntime>(
 }
 
 /// The ids without those that pictures replace, which may be any number.
-fn looked_up<R: CubeRuntime>(
-    token_ids: &[u32],
-    images: &[SplicedRows<CubeTensor<R>>],
-) -> Vec<u32> {
+fn looked_up<R: CubeRuntime>(token_ids: &[u32], images: &[SplicedRows<CubeTensor<R>>]) -> Vec<u32> {
     let mut looked_up = token_ids.to_vec();
     for SplicedRows { start, rows } in images {
         let [num_rows, _] = rows.shape().dims();

@@ -20,7 +20,11 @@ pub(in crate::kernels) fn launch<R: CubeRuntime>(
     weight: &CubeTensor<R>,
     epilogue: &LinearEpilogue<CubeTensor<R>>,
 ) -> Result<CubeTensor<R>, LaunchRefused> {
-    if epilogue.residual.as_ref().is_some_and(|residual| residual.dtype != x.dtype) {
+    if epilogue
+        .residual
+        .as_ref()
+        .is_some_and(|residual| residual.dtype != x.dtype)
+    {
         return refuse("x and residual differ in type");
     }
     let [rows, _] = x.shape().dims();

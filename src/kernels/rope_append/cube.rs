@@ -95,7 +95,11 @@ pub(in crate::kernels) fn launch<R: CubeRuntime>(
     let RopeAppendInputs { query, key, .. } = inputs;
     let [batch, seq_len, num_heads, head_dim] = query.shape().dims();
     let [_, _, num_kv_heads, _] = key.shape().dims();
-    let rotated = output(query, [batch, num_heads, seq_len, head_dim].into(), query.dtype);
+    let rotated = output(
+        query,
+        [batch, num_heads, seq_len, head_dim].into(),
+        query.dtype,
+    );
     let elements = seq_len * (num_heads + 2 * num_kv_heads) * head_dim;
     // All are checked before the first is launched: half an append cannot be taken back.
     let launches: Vec<_> = row_chunks(rows)
@@ -127,7 +131,15 @@ pub(in crate::kernels) fn launch<R: CubeRuntime>(
 fn check_types<R: CubeRuntime>(
     inputs: &RopeAppendInputs<CubeTensor<R>>,
 ) -> Result<(), LaunchRefused> {
-    let RopeAppendInputs { query, key, value, key_cache, value_cache, cos, sin } = inputs;
+    let RopeAppendInputs {
+        query,
+        key,
+        value,
+        key_cache,
+        value_cache,
+        cos,
+        sin,
+    } = inputs;
     if key.dtype != query.dtype || value.dtype != query.dtype {
         return refuse("query, key and value differ in type");
     }
@@ -146,9 +158,21 @@ fn grid<R: CubeRuntime>(
     inputs: &RopeAppendInputs<CubeTensor<R>>,
     rotated: &CubeTensor<R>,
 ) -> Result<(CubeCount, CubeDim), LaunchRefused> {
-    let RopeAppendInputs { query, key, value, key_cache, value_cache, cos, sin } = inputs;
+    let RopeAppendInputs {
+        query,
+        key,
+        value,
+        key_cache,
+        value_cache,
+        cos,
+        sin,
+    } = inputs;
     let units = 256;
     let cubes = [elements.div_ceil(units as usize), chunk.count(), 1];
-    let grid = Grid { cubes, units, shared_memory_bytes: 0 };
+    let grid = Grid {
+        cubes,
+        units,
+        shared_memory_bytes: 0,
+    };
     grid.check(&[query, key, value, key_cache, value_cache, cos, sin, rotated])
 }

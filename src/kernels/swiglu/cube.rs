@@ -23,7 +23,9 @@ fn swiglu_kernel<E: Float, N: Size>(
         let up_at = row * (up.stride(0) / width) + column;
         let gate = Vector::<f32, N>::cast_from(gate[gate_at]);
         let up = Vector::<f32, N>::cast_from(up[up_at]);
-        let silu = gate / (Vector::new(1.0) + (-gate).exp());
+        // The vectors of the CUDA that CubeCL writes have no unary minus.
+        let negated = gate * Vector::new(-1.0);
+        let silu = gate / (Vector::new(1.0) + negated.exp());
         output[ABSOLUTE_POS] = Vector::cast_from(silu * up);
     }
 }

@@ -99,7 +99,11 @@ pub(super) fn launch<R: CubeRuntime>(
         units: UNITS as u32,
         shared_memory_bytes: FEATURES * kernel_rows * PITCH * size_of::<f32>(),
     };
-    let LinearEpilogue { bias, activation, residual } = epilogue.clone();
+    let LinearEpilogue {
+        bias,
+        activation,
+        residual,
+    } = epilogue.clone();
     let bias_dtype = bias.as_ref().map_or(x.dtype, |bias| bias.dtype);
     let operands = [x, &weight.tensor, &y].into_iter();
     let operands: Vec<_> = operands.chain(&bias).chain(&residual).collect();

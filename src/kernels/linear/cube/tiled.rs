@@ -52,11 +52,32 @@ fn tiled_kernel<E: Float, W: Numeric, P: Float, M: Size, N: Size>(
     }
     let mut first_column = 0usize;
     while first_column < columns {
-        load_tile::<E, N, N>(x, first_row, first_column, columns, &mut x_tile, Storage::Native);
-        load_tile::<W, M, N>(weight, first_feature, first_column, columns, &mut weight_tile, storage);
+        load_tile::<E, N, N>(
+            x,
+            first_row,
+            first_column,
+            columns,
+            &mut x_tile,
+            Storage::Native,
+        );
+        load_tile::<W, M, N>(
+            weight,
+            first_feature,
+            first_column,
+            columns,
+            &mut weight_tile,
+            storage,
+        );
         sync_cube();
         for depth in 0..DEPTH {
-            multiply(&x_tile, &weight_tile, depth * PITCH, unit_x, unit_y, &mut products);
+            multiply(
+                &x_tile,
+                &weight_tile,
+                depth * PITCH,
+                unit_x,
+                unit_y,
+                &mut products,
+            );
         }
         sync_cube();
         first_column += comptime!(DEPTH / x.vector_size());
@@ -65,7 +86,10 @@ fn tiled_kernel<E: Float, W: Numeric, P: Float, M: Size, N: Size>(
     for i in 0..SHARE {
         #[unroll]
         for j in 0..SHARE {
-            let (row, feature) = (first_row + i * SIDE + unit_y, first_feature + j * SIDE + unit_x);
+            let (row, feature) = (
+                first_row + i * SIDE + unit_y,
+                first_feature + j * SIDE + unit_x,
+            );
             if row < y.shape(0) {
                 if feature < y.shape(1) {
                     let product = products[i * SHARE + j];
@@ -148,7 +172,11 @@ pub(super) fn launch<R: CubeRuntime>(
         units: UNITS as u32,
         shared_memory_bytes: 2 * DEPTH * PITCH * size_of::<f32>(),
     };
-    let LinearEpilogue { bias, activation, residual } = epilogue.clone();
+    let LinearEpilogue {
+        bias,
+        activation,
+        residual,
+    } = epilogue.clone();
     let bias_dtype = bias.as_ref().map_or(x.dtype, |bias| bias.dtype);
     let operands = [x, &weight.tensor, &y].into_iter();
     let operands: Vec<_> = operands.chain(&bias).chain(&residual).collect();

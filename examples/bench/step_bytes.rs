@@ -1,0 +1,59 @@
+use burn::module::{Module, ModuleVisitor, Param};
+use burn::tensor::backend::Backend;
+use burn::tensor::{DType, Tensor};
+use burn_vlm::nn::{LlamaConfig, LlamaDecoder};
+
+use crate::workload::Workload;
+
+/// The cache keeps its rows in this type.
+const CACHE_TYPE: DType = DType::F32;
+
+/// What one decode step has to read, however it is computed.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct StepBytes {
+    /// Every weight once, for the whole batch.
+    pub(crate) weights: usize,
+    /// Every cached row of every sequence, in the mean over the steps.
+    pub(crate) cache: usize,
+}
+
+impl StepBytes {
+    /// The bytes of a decode step.
+    pub(crate) fn new<B: Backend>(
+        decoder: &LlamaDecoder<B>,
+        config: &LlamaConfig,
+        workload: &Workload,
+    ) -> Self {
+        let mut weights = ParameterBytes { bytes: 0 };
+        decoder.layers.visit(&mut weights);
+        decoder.norm.visit(&mut weights);
+        // Of a table that is not also the head, a step reads a row.
+        match &decoder.lm_head {
+            Some(head) => head.visit(&mut weights),
+            None => decoder.embed_tokens.visit(&mut weights),
+        }
+        let row = 2 * config.num_key_value_heads * config.head_dim * CACHE_TYPE.size();
+        let rows_twice = workload.batch * (2 * workload.depth + workload.new_tokens + 1);
+        let cache = config.num_hidden_layers * row * rows_twice / 2;
+        Self {
+            weights: weights.bytes,
+            cache,
+        }
+    }
+
+    /// Both together.
+    pub(crate) fn total(&self) -> usize {
+        self.weights + self.cache
+    }
+}
+
+struct ParameterBytes {
+    bytes: usize,
+}
+
+impl<B: Backend> ModuleVisitor<B> for ParameterBytes {
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<B, D>>) {
+        let tensor = param.val();
+        self.bytes += tensor.shape().num_elements() * tensor.dtype().size();
+    }
+}

@@ -1,0 +1,150 @@
+//! Talk with a model about pictures. Each turn reads only what is new.
+//!
+//!     cargo run --release --example chat -- examples/demo/photo.png
+//!
+//! Lines come from the terminal or a pipe, a turn each; answers go to stdout, everything else to
+//! stderr. `/help` lists the commands.
+
+#[path = "common/answer.rs"]
+mod answer;
+#[path = "common/model.rs"]
+mod model;
+
+use std::io::{self, BufRead, IsTerminal};
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use burn_vlm::{AnyImage, AnyPipeline, AnySession, AskRequest, ImageInput};
+use clap::Parser;
+
+use answer::AnswerArgs;
+use model::ModelArgs;
+
+const HELP: &str = "\
+/image PATH  show a picture with the next question
+/undo        take the last question and its answer back, its pictures with it
+/clear       forget the conversation and its pictures
+/quit        end; so does Ctrl-D
+/help        this list";
+
+/// Talks with a model about pictures.
+#[derive(Debug, Parser)]
+#[command(version)]
+struct Arguments {
+    /// Pictures to show with the first question
+    #[arg(value_name = "IMAGE")]
+    images: Vec<PathBuf>,
+    #[command(flatten)]
+    model: ModelArgs,
+    #[command(flatten)]
+    answer: AnswerArgs,
+}
+
+fn main() -> Result<()> {
+    let arguments = Arguments::parse();
+    // A flag that cannot be served is told now, not at the first question.
+    arguments.answer.apply(AskRequest::<AnyImage>::new())?;
+    let pipeline = arguments.model.open()?;
+    let mut chat = Chat::new(&pipeline, &arguments.answer);
+    for path in &arguments.images {
+        chat.show(path)?;
+    }
+    eprintln!("{} · /help lists the commands", pipeline.device_name());
+    let mut input = io::stdin().lock();
+    while let Some(line) = read_line(&mut input)? {
+        match chat.obey(&line) {
+            Ok(ControlFlow::Continue(())) => {}
+            Ok(ControlFlow::Break(())) => break,
+            // Nobody reads the answers any more.
+            Err(error) if error.is::<io::Error>() => return Err(error),
+            Err(error) => eprintln!("error: {error:#}"),
+        }
+    }
+    Ok(())
+}
+
+/// The next line, without its end; `None` when there is none.
+fn read_line(input: &mut impl BufRead) -> Result<Option<Vec<u8>>> {
+    if io::stdin().is_terminal() {
+        eprint!("> ");
+    }
+    let mut line = Vec::new();
+    let read_bytes = input
+        .read_until(b'\n', &mut line)
+        .context("cannot read the next line")?;
+    Ok((read_bytes > 0).then(|| line.trim_ascii_end().to_vec()))
+}
+
+/// A conversation and the pictures that wait for its next question.
+struct Chat<'a> {
+    pipeline: &'a AnyPipeline,
+    settings: &'a AnswerArgs,
+    session: AnySession,
+    waiting: Vec<AnyImage>,
+}
+
+impl<'a> Chat<'a> {
+    fn new(pipeline: &'a AnyPipeline, settings: &'a AnswerArgs) -> Self {
+        Self {
+            pipeline,
+            settings,
+            session: pipeline.session(),
+            waiting: Vec::new(),
+        }
+    }
+
+    /// Does what a line says: a command, or a question.
+    fn obey(&mut self, line: &[u8]) -> Result<ControlFlow<()>> {
+        let line = std::str::from_utf8(line).context("the line is not UTF-8")?;
+        let (command, rest) = line.split_once(char::is_whitespace).unwrap_or((line, ""));
+        match command {
+            "" if line.trim().is_empty() => {}
+            "/quit" => return Ok(ControlFlow::Break(())),
+            "/help" => eprintln!("{HELP}"),
+            "/image" if rest.is_empty() => bail!("/image needs the path of a picture"),
+            "/image" => self.show(Path::new(rest.trim()))?,
+            "/undo" => self.undo(),
+            "/clear" => self.clear(),
+            unknown if unknown.starts_with('/') => {
+                bail!("unknown command {unknown}: /help lists the commands")
+            }
+            _ => self.ask(line)?,
+        }
+        Ok(ControlFlow::Continue(()))
+    }
+
+    /// Encodes a picture at once, so that one that cannot be used never waits.
+    fn show(&mut self, path: &Path) -> Result<()> {
+        let image = ImageInput::open(path).and_then(|image| self.pipeline.encode(&image));
+        self.waiting
+            .push(image.with_context(|| format!("{}", path.display()))?);
+        Ok(())
+    }
+
+    fn undo(&mut self) {
+        match self.session.undo() {
+            true => eprintln!("taken back"),
+            false => eprintln!("nothing to take back"),
+        }
+    }
+
+    fn clear(&mut self) {
+        self.session = self.pipeline.session();
+        self.waiting.clear();
+        eprintln!("forgotten");
+    }
+
+    /// Asks; the pictures go on waiting where that fails.
+    fn ask(&mut self, question: &str) -> Result<()> {
+        let images = self.waiting.iter().cloned();
+        let request = images
+            .fold(AskRequest::new(), AskRequest::image)
+            .user(question);
+        let mut stream = self.session.stream(&self.settings.apply(request)?)?;
+        answer::print_pieces(&mut stream)?;
+        answer::print_cost(&stream.finish()?);
+        self.waiting.clear();
+        Ok(())
+    }
+}

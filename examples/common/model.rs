@@ -1,0 +1,91 @@
+//! Which model, on which device: the flags and the opening.
+
+use std::io::IsTerminal;
+use std::path::PathBuf;
+use std::sync::Mutex;
+
+use anyhow::{Context, Result, bail};
+use burn_vlm::weights::WeightType;
+use burn_vlm::{AnyPipeline, DeviceName, LoadOptions};
+use clap::{Args, ValueEnum};
+use indicatif::{ProgressBar, ProgressStyle};
+
+/// The model that the repository ships.
+const DEMO_MODEL: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/demo/model");
+
+/// Which model, on which device.
+#[derive(Debug, Args)]
+pub(crate) struct ModelArgs {
+    /// Folder of the model; the demo model without it
+    #[arg(long, value_name = "DIR")]
+    pub(crate) model: Option<PathBuf>,
+    /// auto, cpu, wgpu, vulkan, metal, cuda or cuda:N
+    #[arg(long, value_name = "NAME", default_value = "auto")]
+    pub(crate) device: DeviceName,
+    /// What linear and embedding weights are kept in
+    #[arg(long, value_name = "TYPE", default_value = "f32")]
+    pub(crate) weights: Weights,
+}
+
+/// The weight types of the design; not all are built yet.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(crate) enum Weights {
+    F32,
+    F16,
+    Bf16,
+    Q8,
+    Q4,
+}
+
+impl ModelArgs {
+    /// The folder of the model.
+    pub(crate) fn folder(&self) -> PathBuf {
+        self.model
+            .clone()
+            .unwrap_or_else(|| PathBuf::from(DEMO_MODEL))
+    }
+
+    /// Opens the model, with a progress bar where somebody looks, and tells which devices were
+    /// passed over.
+    pub(crate) fn open(&self) -> Result<AnyPipeline> {
+        let folder = self.folder();
+        let bar = progress_bar();
+        let shown = Mutex::new(bar.clone());
+        let options = LoadOptions::new()
+            .with_weights(self.weight_type()?)
+            .with_progress(move |progress| {
+                if let Ok(bar) = shown.lock() {
+                    bar.set_length(progress.total_bytes);
+                    bar.set_position(progress.done_bytes);
+                }
+            });
+        let pipeline = AnyPipeline::open(&folder, self.device, &options);
+        bar.finish_and_clear();
+        let pipeline =
+            pipeline.with_context(|| format!("cannot open the model in {}", folder.display()))?;
+        for reason in pipeline.passed_over() {
+            eprintln!("passed over {reason}");
+        }
+        Ok(pipeline)
+    }
+
+    /// The type of the weights.
+    pub(crate) fn weight_type(&self) -> Result<WeightType> {
+        match self.weights {
+            Weights::F32 => Ok(WeightType::F32),
+            Weights::F16 => Ok(WeightType::F16),
+            Weights::Bf16 => Ok(WeightType::BF16),
+            Weights::Q8 | Weights::Q4 => {
+                bail!("quantised weights are not available in this version: use f32, f16 or bf16")
+            }
+        }
+    }
+}
+
+fn progress_bar() -> ProgressBar {
+    if !std::io::stderr().is_terminal() {
+        return ProgressBar::hidden();
+    }
+    let style = ProgressStyle::with_template("loading {bar:40} {bytes}/{total_bytes}");
+    ProgressBar::new(0).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
+}

@@ -1,0 +1,100 @@
+//! Folders that hold no model, or half of one.
+
+use std::fs;
+
+use burn_vlm::kernels::VlmBackend;
+use burn_vlm::{CheckpointError, ConfigError, Error, TokenizerError};
+
+use crate::case::{Case, LLAVA, TEXT, open, open_damaged, remove, write};
+use crate::support::copy_model;
+
+pub(crate) fn cases<B: VlmBackend>() -> Vec<Case> {
+    vec![
+        case!(
+            "a folder that is not there",
+            "nowhere",
+            |at| open::<B>(&at.join("nowhere")),
+            Error::Io { .. }
+        ),
+        case!(
+            "a file in place of the folder",
+            "model.zip",
+            |at| {
+                write(&at.join("model.zip"), "PK");
+                open::<B>(&at.join("model.zip"))
+            },
+            Error::Io { .. }
+        ),
+        case!("an empty folder", "nothing of a model",
+            |at| open::<B>(at),
+            Error::Config(ConfigError::UnknownModel { found, .. }) if found.is_empty()),
+        case!(
+            "weights without a configuration",
+            "model.gguf",
+            |at| {
+                write(&at.join("model.gguf"), "GGUF");
+                open::<B>(at)
+            },
+            Error::Config(ConfigError::UnknownModel { .. })
+        ),
+        case!(
+            "a folder in place of config.json",
+            "config.json",
+            |at| {
+                fs::create_dir(at.join("config.json")).expect("the folder is empty");
+                open::<B>(at)
+            },
+            Error::Io { .. }
+        ),
+        case!(
+            "a model without weights",
+            "pytorch_model.bin",
+            |at| open_damaged::<B>(TEXT, at, |at| remove(&at.join("model.safetensors"))),
+            Error::Checkpoint(CheckpointError::Missing { .. })
+        ),
+        case!(
+            "a model without a tokenizer",
+            "tokenizer.model",
+            |at| open_damaged::<B>(LLAVA, at, |at| remove(&at.join("tokenizer.json"))),
+            Error::Tokenizer(TokenizerError::Missing)
+        ),
+        case!(
+            "a folder in place of the weights",
+            "model.safetensors",
+            |at| open_damaged::<B>(TEXT, at, |at| {
+                remove(&at.join("model.safetensors"));
+                fs::create_dir(at.join("model.safetensors")).expect("nothing is there");
+            }),
+            Error::Checkpoint(CheckpointError::NotAFile { .. })
+        ),
+        case!(
+            "two files of weights and no index",
+            "2 weight files",
+            |at| open_damaged::<B>(TEXT, at, |at| {
+                for name in ["a.safetensors", "b.safetensors"] {
+                    fs::copy(at.join("model.safetensors"), at.join(name)).expect("a sound file");
+                }
+                remove(&at.join("model.safetensors"));
+            }),
+            Error::Checkpoint(CheckpointError::Ambiguous { .. })
+        ),
+        #[cfg(unix)]
+        case!(
+            "a link out of the folder",
+            "outside of the model folder",
+            |at| {
+                let (inside, outside) = (at.join("inside"), at.join("outside"));
+                for folder in [&inside, &outside] {
+                    fs::create_dir(folder).expect("the folder is empty");
+                    copy_model(TEXT, folder);
+                }
+                remove(&inside.join("model.safetensors"));
+                let target = outside.join("model.safetensors");
+                std::os::unix::fs::symlink(target, inside.join("model.safetensors"))
+                    .expect("the file system has links");
+                open::<B>(&inside)
+            },
+            Error::Checkpoint(CheckpointError::Outside { .. })
+        ),
+    ]
+}

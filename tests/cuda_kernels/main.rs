@@ -1,0 +1,13 @@
+//! Every kernel of the crate on CUDA, without a GPU: compiled by NVIDIA's compiler for each
+//! architecture, and run on the CPU in both orders of the threads.
+//!
+//! A kernel is covered by its line in the catalogue; there is nothing to write here for it.
+#![cfg(all(feature = "cube", feature = "flex", feature = "testing"))]
+
+#[path = "../cuda/mod.rs"]
+mod cuda;
+mod emission;
+#[path = "../kernels/law.rs"]
+mod law;
+mod numbers;
+mod pipeline;

@@ -1,0 +1,22 @@
+//! Every kernel of the catalogue, on every backend of this build, held to its reference.
+//!
+//! `BURN_VLM_REQUIRE=wgpu` turns a missing device, and a kernel that it refuses, into a failure.
+#![cfg(all(feature = "flex", feature = "testing"))]
+
+#[path = "kernels/edges.rs"]
+mod edges;
+#[cfg(feature = "fusion")]
+#[path = "kernels/fusion.rs"]
+mod fusion;
+#[cfg(feature = "train")]
+#[path = "kernels/gradients.rs"]
+mod gradients;
+#[path = "kernels/in_place.rs"]
+mod in_place;
+#[path = "kernels/law.rs"]
+mod law;
+#[path = "kernels/numbers.rs"]
+mod numbers;
+#[cfg(feature = "wgpu")]
+#[path = "kernels/wgpu.rs"]
+mod wgpu;

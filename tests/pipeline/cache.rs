@@ -1,0 +1,266 @@
+//! What a cache holds never shows: only what was read decides the logits.
+
+use std::cell::Cell;
+use std::ops::ControlFlow;
+
+use anyhow::{Context, Result, ensure};
+use burn::tensor::Tensor;
+use burn_vlm::generation::{PREFILL_CHUNK_TOKENS, Sequence};
+use burn_vlm::kernels::VlmBackend;
+use burn_vlm::nn::LogitsFor;
+use burn_vlm::{AskRequest, EncodedImage};
+
+use crate::decoding::{Case, assert_same_logits, values};
+use crate::fixture::{Fixture, LLAVA, TEXT_MODELS, open};
+use crate::support::picture;
+
+laws![
+    cached_steps_equal_one_forward_over_everything,
+    steps_beyond_the_trained_context_equal_a_fresh_forward_of_each_length,
+    a_prefill_in_chunks_equals_one_in_whole,
+    a_long_prompt_with_a_picture_across_a_chunk_border_equals_one_forward,
+    token_by_token_equals_all_at_once,
+    unwritten_rows_are_never_read,
+    a_sequence_that_goes_on_differently_equals_a_fresh_one,
+    a_reading_that_was_stopped_between_chunks_leaves_no_trace,
+    equal_ids_under_another_picture_are_read_again,
+];
+
+const QUESTION: &str = "Name three colours and count the shapes.";
+
+/// The fixture's own request.
+fn fixture_case<B: VlmBackend>(name: &str) -> Result<Case<B>> {
+    let (pipeline, fixture) = (open(name)?, Fixture::open(name)?);
+    let images = fixture.images.iter().map(|image| pipeline.encode(image));
+    let images = images.collect::<burn_vlm::Result<Vec<EncodedImage<B>>>>()?;
+    Case::new(pipeline, &fixture.request(&images)?, &images)
+}
+
+/// A prompt with a picture whose rows lie on both sides of a border between chunks.
+fn case_across_a_border<B: VlmBackend>(border: usize) -> Result<Case<B>> {
+    let pipeline = open::<B>(LLAVA)?;
+    let photo = pipeline.encode(&picture(1))?;
+    let with_system = |num_words: usize| {
+        let request = AskRequest::new()
+            .system("a ".repeat(num_words))
+            .image(photo.clone());
+        Case::new(
+            pipeline.clone(),
+            &request.user(QUESTION),
+            std::slice::from_ref(&photo),
+        )
+    };
+    // Every further word is one token.
+    let start = with_system(1)?.input.images[0].start;
+    let case = with_system(1 + border - photo.num_rows() / 2 - start)?;
+    let rows = case.input.images[0].range();
+    ensure!(
+        rows.start < border && border < rows.end,
+        "{rows:?} do not cross {border}"
+    );
+    Ok(case)
+}
+
+fn cached_steps_equal_one_forward_over_everything<B: VlmBackend>() -> Result<()> {
+    for name in TEXT_MODELS.into_iter().chain([LLAVA]) {
+        let case = fixture_case::<B>(name)?;
+        let mut sequence = case.sequence(case.input.len() + 12);
+        let (token_ids, steps) = case.greedy(&mut sequence, 12)?;
+        let whole = case.whole(&case.input_with(&token_ids[..11]))?;
+        let first = (case.input.len() - 1) * case.vocab_size();
+        assert_same_logits(name, &steps, &whole[first..], case.vocab_size());
+    }
+    Ok(())
+}
+
+fn steps_beyond_the_trained_context_equal_a_fresh_forward_of_each_length<B: VlmBackend>()
+-> Result<()> {
+    let case = fixture_case::<B>("dynamic_rope")?;
+    let trained = case.pipeline.spec().config.decoder.max_position_embeddings;
+    let (num_tokens, len) = (12, case.input.len());
+    assert!(
+        len < trained && trained < len + num_tokens,
+        "the answer crosses the trained context"
+    );
+    let mut sequence = case.sequence(len + num_tokens);
+    let (token_ids, steps) = case.greedy(&mut sequence, num_tokens)?;
+    for (index, step) in steps.chunks_exact(case.vocab_size()).enumerate() {
+        let whole = case.whole(&case.input_with(&token_ids[..index]))?;
+        let last = &whole[whole.len() - case.vocab_size()..];
+        assert_same_logits(&format!("token {index}"), step, last, case.vocab_size());
+    }
+    Ok(())
+}
+
+fn a_prefill_in_chunks_equals_one_in_whole<B: VlmBackend>() -> Result<()> {
+    let case = fixture_case::<B>(LLAVA)?;
+    let (embeds, decoder) = (case.embeds(&case.input), &case.pipeline.model().decoder);
+    let len = case.input.len();
+    let whole = case.whole(&case.input)?;
+    let rows = case.input.images[0].range();
+    let in_the_picture = rows.start + rows.len() / 2;
+    for borders in [
+        vec![1],
+        vec![len - 1],
+        vec![in_the_picture],
+        vec![7, 8, 40, rows.end],
+    ] {
+        let mut cache = case.cache(1, len);
+        let (mut chunked, mut start) = (Vec::new(), 0);
+        for end in borders.iter().copied().chain([len]) {
+            let chunk = embeds.clone().slice_dim(0, start..end);
+            let logits = decoder.prefill(chunk, &mut cache, 0, LogitsFor::All)?;
+            chunked.extend(values(logits.context("all logits were asked for")?)?);
+            start = end;
+        }
+        assert_same_logits(&format!("{borders:?}"), &chunked, &whole, case.vocab_size());
+    }
+    Ok(())
+}
+
+fn a_long_prompt_with_a_picture_across_a_chunk_border_equals_one_forward<B: VlmBackend>()
+-> Result<()> {
+    for border in [PREFILL_CHUNK_TOKENS, 2 * PREFILL_CHUNK_TOKENS] {
+        let case = case_across_a_border::<B>(border)?;
+        let whole = case.whole(&case.input)?;
+        let mut sequence = case.sequence(case.input.len());
+        let last = case.read(&mut sequence, &case.input)?;
+        let expected = &whole[whole.len() - case.vocab_size()..];
+        assert_same_logits(
+            &format!("border {border}"),
+            &last,
+            expected,
+            case.vocab_size(),
+        );
+    }
+    Ok(())
+}
+
+fn token_by_token_equals_all_at_once<B: VlmBackend>() -> Result<()> {
+    for name in [LLAVA, "vicuna_bin", "attention_bias"] {
+        let case = fixture_case::<B>(name)?;
+        let (embeds, decoder) = (case.embeds(&case.input), &case.pipeline.model().decoder);
+        let mut cache = case.cache(1, case.input.len());
+        let mut stepwise = Vec::new();
+        for position in 0..case.input.len() {
+            let row = embeds.clone().slice_dim(0, position..position + 1);
+            stepwise.extend(values(decoder.decode(row, &mut cache, &[0])?)?);
+        }
+        assert_same_logits(
+            name,
+            &stepwise,
+            &case.whole(&case.input)?,
+            case.vocab_size(),
+        );
+    }
+    Ok(())
+}
+
+fn unwritten_rows_are_never_read<B: VlmBackend>() -> Result<()> {
+    for name in [LLAVA, "vicuna_bin", "llama3_rope", "dynamic_rope"] {
+        let case = fixture_case::<B>(name)?;
+        let capacity = case.input.len() + 100;
+        let (mut clean, mut poisoned) = (case.sequence(capacity), case.sequence(capacity));
+        poisoned.poison();
+        let (expected_ids, expected) = case.greedy(&mut clean, 8)?;
+        let (token_ids, steps) = case.greedy(&mut poisoned, 8)?;
+        assert_eq!(token_ids, expected_ids, "{name}");
+        assert_same_logits(name, &steps, &expected, case.vocab_size());
+    }
+    Ok(())
+}
+
+fn a_sequence_that_goes_on_differently_equals_a_fresh_one<B: VlmBackend>() -> Result<()> {
+    let case = fixture_case::<B>(LLAVA)?;
+    let rows = case.input.images[0].range();
+    let len = case.input.len();
+    let mut sequence = case.sequence(len + 8);
+    sequence.poison();
+    case.read(&mut sequence, &case.input_with(&[7, 8, 9, 10]))?;
+    // Changed behind the picture, in front of it, and cut in the middle of it.
+    for at in [len - 1, rows.end, rows.start - 1, 0, len - 1] {
+        let mut changed = case.input_with(&[9, 10]);
+        changed.token_ids[at] = 20 + at as u32 % 3;
+        let ours = case.read(&mut sequence, &changed)?;
+        let fresh = case.read(&mut case.sequence(changed.len()), &changed)?;
+        assert_same_logits(
+            &format!("changed at {at}"),
+            &ours,
+            &fresh,
+            case.vocab_size(),
+        );
+        assert_eq!(sequence.len(), changed.len());
+    }
+    let mut cut = case.input.clone();
+    cut.token_ids.truncate(rows.start);
+    cut.images.clear();
+    let ours = case.read(&mut sequence, &cut)?;
+    let fresh = case.read(&mut case.sequence(cut.len()), &cut)?;
+    assert_same_logits(
+        "cut in front of the picture",
+        &ours,
+        &fresh,
+        case.vocab_size(),
+    );
+    Ok(())
+}
+
+/// Reads the first chunk of `case` and stops there: in the middle of its picture.
+fn read_one_chunk<B: VlmBackend>(case: &Case<B>) -> Result<Sequence<B>> {
+    let mut sequence = case.sequence(case.input.len() + 2);
+    let config = &case.pipeline.spec().config.decoder;
+    let chunks = Cell::new(0);
+    let go_on = || {
+        chunks.set(chunks.get() + 1);
+        if chunks.get() > 1 {
+            ControlFlow::Break(())
+        } else {
+            ControlFlow::Continue(())
+        }
+    };
+    let decoder = &case.pipeline.model().decoder;
+    let logits = sequence.read(decoder, config, &case.input, go_on)?;
+    assert!(logits.is_none());
+    assert_eq!(sequence.len(), PREFILL_CHUNK_TOKENS);
+    Ok(sequence)
+}
+
+fn a_reading_that_was_stopped_between_chunks_leaves_no_trace<B: VlmBackend>() -> Result<()> {
+    let case = case_across_a_border::<B>(PREFILL_CHUNK_TOKENS)?;
+    let mut other_picture = case.input.clone();
+    other_picture.images[0].key = 77;
+    other_picture.images[0].rows = Tensor::ones_like(&other_picture.images[0].rows);
+    let mut without_it = case.input.clone();
+    without_it.images.clear();
+    without_it.token_ids.fill(30);
+    for input in [
+        case.input_with(&[]),
+        case.input_with(&[9, 10]),
+        other_picture,
+        without_it,
+    ] {
+        let mut sequence = read_one_chunk(&case)?;
+        let fresh = case.read(&mut case.sequence(input.len()), &input)?;
+        for _ in 0..2 {
+            let ours = case.read(&mut sequence, &input)?;
+            assert_same_logits("after a stop", &ours, &fresh, case.vocab_size());
+        }
+    }
+    Ok(())
+}
+
+fn equal_ids_under_another_picture_are_read_again<B: VlmBackend>() -> Result<()> {
+    let case = fixture_case::<B>(LLAVA)?;
+    let mut other = case.input.clone();
+    other.images[0].key = 77;
+    other.images[0].rows = Tensor::ones_like(&other.images[0].rows);
+    let mut sequence = case.sequence(case.input.len());
+    let first = case.read(&mut sequence, &case.input)?;
+    let ours = case.read(&mut sequence, &other)?;
+    let fresh = case.read(&mut case.sequence(other.len()), &other)?;
+    assert_same_logits("another picture", &ours, &fresh, case.vocab_size());
+    assert_ne!(first, ours, "the picture decides something");
+    let again = case.read(&mut sequence, &case.input)?;
+    assert_same_logits("the first picture again", &again, &first, case.vocab_size());
+    Ok(())
+}

@@ -1,0 +1,259 @@
+//! A turn that was cancelled, ran late or failed leaves the session as good as before.
+
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+use burn_vlm::kernels::VlmBackend;
+use burn_vlm::{
+    Answer, AskRequest, CancelToken, DeviceError, EncodedImage, Error, FinishReason, LoadOptions,
+    MultimodalPipeline, RequestError, SampleOptions, Sampling, TemplateError,
+};
+
+use crate::fixture::{LLAVA, open, open_with};
+use crate::support::{SafetensorsFile, copy_model, picture};
+
+laws![
+    a_turn_cancelled_before_it_begins_leaves_no_trace,
+    a_turn_cancelled_while_it_answers_keeps_what_it_said,
+    a_deadline_in_the_past_leaves_no_trace,
+    a_deadline_that_passes_while_it_answers_keeps_what_was_said,
+    turns_that_cannot_be_asked_leave_no_trace,
+    a_turn_that_fails_on_the_device_leaves_no_trace,
+    a_dropped_stream_counts_as_what_it_said,
+    a_dropped_stream_that_said_nothing_leaves_no_trace,
+    an_interrupted_answer_is_the_beginning_of_the_whole_one,
+];
+
+const FIRST: &str = "What is in this picture?";
+const SECOND: &str = "And how many of them are red?";
+
+type Request<B> = AskRequest<EncodedImage<B>>;
+
+fn question<B: VlmBackend>(text: &str) -> Request<B> {
+    AskRequest::new().user(text).max_new_tokens(10)
+}
+
+/// Runs `disturb` between two turns, and asserts that the second equals the conversation asked
+/// afresh: the first turn, what `disturb` says was asked and answered, and the second.
+fn undisturbed<B: VlmBackend>(
+    pipeline: &MultimodalPipeline<B>,
+    disturb: impl FnOnce(&mut burn_vlm::Session<B>) -> Result<Option<(String, String)>>,
+) -> Result<()> {
+    let photo = pipeline.encode(&picture(3))?;
+    let first = AskRequest::new()
+        .image(photo)
+        .user(FIRST)
+        .max_new_tokens(10);
+    let mut session = pipeline.session();
+    let answer = session.turn(&first)?;
+    let mut whole = first.assistant(answer.text);
+    if let Some((asked, said)) = disturb(&mut session)? {
+        whole = whole.user(asked).assistant(said);
+    }
+    let second = session.turn(&question(SECOND))?;
+    let expected = pipeline.answer(&whole.user(SECOND))?;
+    assert_eq!(second.token_ids, expected.token_ids);
+    assert_eq!(second.text, expected.text);
+    assert_eq!(second.usage, expected.usage);
+    Ok(())
+}
+
+fn assert_silent(answer: &Answer, finish: FinishReason) {
+    assert_eq!(answer.finish, finish);
+    assert_eq!(
+        (answer.text.as_str(), answer.usage.generated_tokens),
+        ("", 0)
+    );
+}
+
+fn a_turn_cancelled_before_it_begins_leaves_no_trace<B: VlmBackend>() -> Result<()> {
+    undisturbed(&open::<B>(LLAVA)?, |session| {
+        let cancel = CancelToken::new();
+        cancel.cancel();
+        let other = session.pipeline().encode(&picture(120))?;
+        let answer = session.turn(&AskRequest::new().image(other).user("Who?").cancel(cancel))?;
+        assert_silent(&answer, FinishReason::Cancelled);
+        assert_eq!(session.messages().len(), 2);
+        Ok(None)
+    })
+}
+
+fn a_turn_cancelled_while_it_answers_keeps_what_it_said<B: VlmBackend>() -> Result<()> {
+    undisturbed(&open::<B>(LLAVA)?, |session| {
+        let cancel = CancelToken::new();
+        let request = question("Go on and on.")
+            .max_new_tokens(60)
+            .cancel(cancel.clone());
+        let mut stream = session.stream(&request)?;
+        for piece in stream.by_ref().take(3) {
+            piece?;
+        }
+        cancel.cancel();
+        let answer = stream.finish()?;
+        assert_eq!(answer.finish, FinishReason::Cancelled);
+        assert!(!answer.text.is_empty() && answer.usage.generated_tokens < 60);
+        Ok(Some(("Go on and on.".to_string(), answer.text)))
+    })
+}
+
+fn a_deadline_in_the_past_leaves_no_trace<B: VlmBackend>() -> Result<()> {
+    undisturbed(&open::<B>(LLAVA)?, |session| {
+        let answer = session.turn(&question("Who?").deadline(Instant::now()))?;
+        assert_silent(&answer, FinishReason::Deadline);
+        assert_eq!(session.messages().len(), 2);
+        Ok(None)
+    })
+}
+
+fn a_deadline_that_passes_while_it_answers_keeps_what_was_said<B: VlmBackend>() -> Result<()> {
+    undisturbed(&open::<B>(LLAVA)?, |session| {
+        let asked = "Go on and on.";
+        let deadline = Instant::now() + Duration::from_millis(500);
+        let request = question(asked).max_new_tokens(60).deadline(deadline);
+        let mut stream = session.stream(&request)?;
+        let piece = stream.next().transpose()?;
+        while Instant::now() < deadline {
+            std::hint::spin_loop();
+        }
+        let answer = stream.finish()?;
+        assert_eq!(answer.finish, FinishReason::Deadline);
+        assert!(
+            answer
+                .text
+                .starts_with(piece.as_deref().unwrap_or_default())
+        );
+        Ok((!answer.text.is_empty()).then(|| (asked.to_string(), answer.text)))
+    })
+}
+
+fn turns_that_cannot_be_asked_leave_no_trace<B: VlmBackend>() -> Result<()> {
+    undisturbed(&open::<B>(LLAVA)?, |session| {
+        let hot = Sampling::Sample(SampleOptions {
+            temperature: -1.0,
+            ..SampleOptions::default()
+        });
+        let long = question("a ".repeat(1200).as_str());
+        let cached = session.cached_tokens();
+        let refused = [
+            session.turn(&question("Who?").sampling(hot)).err(),
+            session.turn(&question("Who?").template("vicuna_v9")).err(),
+            session.turn(&long).err(),
+            session.turn(&Request::<B>::new()).err(),
+            session.turn(&question("Who?").stop("")).err(),
+        ];
+        assert!(
+            matches!(
+                refused,
+                [
+                    Some(Error::Request(RequestError::Parameter {
+                        parameter: "temperature",
+                        ..
+                    })),
+                    Some(Error::Template(TemplateError::Unknown { .. })),
+                    Some(Error::ContextOverflow {
+                        context_length: 1024,
+                        ..
+                    }),
+                    Some(Error::Request(RequestError::RoleOrder { .. })),
+                    Some(Error::Request(RequestError::Parameter {
+                        parameter: "stop",
+                        ..
+                    })),
+                ]
+            ),
+            "{refused:?}"
+        );
+        assert_eq!(
+            (session.messages().len(), session.cached_tokens()),
+            (2, cached)
+        );
+        Ok(None)
+    })
+}
+
+/// A model whose embedding of `q` is not a number.
+fn open_poisoned<B: VlmBackend>() -> Result<MultimodalPipeline<B>> {
+    let folder = tempfile::tempdir()?;
+    copy_model(LLAVA, folder.path());
+    let whole = open::<B>(LLAVA)?;
+    let id = whole
+        .tokenizer()
+        .token_id("q")
+        .expect("the vocabulary has every letter") as usize;
+    let mut file = SafetensorsFile::read(&folder.path().join("model.safetensors"));
+    let width = whole.spec().config.decoder.hidden_size;
+    let table = file
+        .header
+        .keys()
+        .find(|name| name.ends_with("embed_tokens.weight"));
+    let table = table.expect("the model has a table of embeddings").clone();
+    file.fill_bf16(&table, id * width..(id + 1) * width, f32::NAN);
+    file.write();
+    Ok(MultimodalPipeline::open(
+        folder.path(),
+        &LoadOptions::new(),
+    )?)
+}
+
+fn a_turn_that_fails_on_the_device_leaves_no_trace<B: VlmBackend>() -> Result<()> {
+    let drawn = Sampling::Sample(SampleOptions::default());
+    for sampling in [Sampling::Greedy, drawn] {
+        undisturbed(&open_poisoned::<B>()?, |session| {
+            let other = session.pipeline().encode(&picture(120))?;
+            let request = AskRequest::new()
+                .image(other)
+                .user("Why q?")
+                .sampling(sampling);
+            let error = session.turn(&request).err();
+            let expected = Some(Error::Device(DeviceError::NotFinite { stage: "prefill" }));
+            assert_eq!(format!("{error:?}"), format!("{expected:?}"));
+            assert_eq!(session.messages().len(), 2);
+            Ok(None)
+        })?;
+    }
+    Ok(())
+}
+
+fn a_dropped_stream_counts_as_what_it_said<B: VlmBackend>() -> Result<()> {
+    undisturbed(&open::<B>(LLAVA)?, |session| {
+        let mut said = String::new();
+        let mut stream = session.stream(&question("Go on.").max_new_tokens(40))?;
+        for piece in stream.by_ref().take(4) {
+            said.push_str(&piece?);
+        }
+        drop(stream);
+        assert_eq!(session.messages().len(), 4);
+        Ok(Some(("Go on.".to_string(), said)))
+    })
+}
+
+fn a_dropped_stream_that_said_nothing_leaves_no_trace<B: VlmBackend>() -> Result<()> {
+    undisturbed(&open::<B>(LLAVA)?, |session| {
+        let other = session.pipeline().encode(&picture(120))?;
+        drop(session.stream(&AskRequest::new().image(other).user("Who?"))?);
+        assert_eq!(session.messages().len(), 2);
+        Ok(None)
+    })
+}
+
+fn an_interrupted_answer_is_the_beginning_of_the_whole_one<B: VlmBackend>() -> Result<()> {
+    let pipeline = open_with::<B>("vicuna_bin", LoadOptions::new().with_context_length(300))?;
+    let request = question::<B>(FIRST).max_new_tokens(40);
+    let whole = pipeline.answer(&request)?;
+    for num_pieces in [1, 5, 9] {
+        let cancel = CancelToken::new();
+        let mut stream = pipeline.stream(&request.clone().cancel(cancel.clone()))?;
+        let pieces = stream
+            .by_ref()
+            .take(num_pieces)
+            .collect::<burn_vlm::Result<String>>()?;
+        assert_eq!(stream.text(), pieces);
+        assert_eq!(stream.finish_reason(), None);
+        cancel.cancel();
+        let answer = stream.finish()?;
+        assert_eq!(answer.finish, FinishReason::Cancelled);
+        assert!(whole.token_ids.starts_with(&answer.token_ids));
+        assert!(answer.text.starts_with(&pieces) && answer.token_ids.len() < 40);
+    }
+    Ok(())
+}

@@ -1,0 +1,46 @@
+//! Laws of the pipeline, which hold for every model on every backend.
+//!
+//! A law is a function that is generic over the backend; [`laws!`] makes a test of it for each
+//! backend that is built.
+
+use burn_vlm::backend;
+
+/// Makes tests of laws: `cpu::name` and, where `wgpu` is built, `wgpu::name`.
+macro_rules! laws {
+    ($($law:ident),+ $(,)?) => {
+        #[cfg(feature = "flex")]
+        mod cpu {
+            $(#[test]
+            fn $law() -> anyhow::Result<()> {
+                super::$law::<crate::backend::Cpu>()
+            })+
+        }
+        #[cfg(feature = "wgpu")]
+        mod wgpu {
+            $(#[test]
+            fn $law() -> anyhow::Result<()> {
+                super::$law::<crate::backend::Wgpu>()
+            })+
+        }
+    };
+}
+
+mod any;
+mod batches;
+mod cache;
+mod decoding;
+mod endings;
+mod fixture;
+mod interruptions;
+mod loading;
+mod parity;
+mod pictures;
+mod prompts;
+mod report;
+mod requests;
+mod sampling;
+mod sessions;
+mod streams;
+#[path = "../support/mod.rs"]
+mod support;
+mod threads;

@@ -1,0 +1,124 @@
+//! Every stage of every fixture equals what the reference implementation computed.
+
+use anyhow::{Result, ensure};
+use burn::tensor::{DType, Tensor, TensorData};
+use burn_vlm::kernels::VlmBackend;
+use burn_vlm::{FinishReason, MultimodalPipeline};
+
+use crate::decoding::{Case, best, largest_difference, values};
+use crate::fixture::{Fixture, open};
+
+laws![
+    pixels_features_and_rows_equal_the_reference,
+    prompts_equal_the_reference_id_for_id,
+    logits_equal_the_reference,
+    answers_equal_the_reference_token_for_token,
+];
+
+/// One 8-bit step after normalisation, and a mean that rounding alone would not reach.
+const PIXEL_TOLERANCE: f32 = 0.02;
+const PIXEL_MEAN_TOLERANCE: f32 = 0.002;
+
+fn for_each_fixture<B: VlmBackend>(
+    check: impl Fn(&MultimodalPipeline<B>, &Fixture) -> Result<()>,
+) -> Result<()> {
+    let names = Fixture::names()?;
+    ensure!(names.len() >= 6, "fixtures are missing: {names:?}");
+    for name in names {
+        check(&open(&name)?, &Fixture::open(&name)?).map_err(|error| error.context(name))?;
+    }
+    Ok(())
+}
+
+fn pixels_features_and_rows_equal_the_reference<B: VlmBackend>() -> Result<()> {
+    for_each_fixture::<B>(|pipeline, fixture| {
+        if !fixture.has("pixel_values") {
+            return Ok(());
+        }
+        check_pixels(pipeline, fixture)?;
+        // From here on from the reference's own pixels, so that an error does not add up.
+        let shape: [usize; 4] = fixture.shape("pixel_values")?;
+        let data = TensorData::new(fixture.floats("pixel_values")?, shape);
+        let tiles = Tensor::<B, 4>::from_data(data, (pipeline.device(), DType::F32));
+        let encoder = pipeline.model().visual_encoder.as_ref();
+        let encoder = encoder.ok_or_else(|| anyhow::anyhow!("the model has no eyes"))?;
+        check(
+            "vision_features",
+            &values(encoder.forward(tiles.clone()))?,
+            fixture,
+        )?;
+        check(
+            "image_embeds",
+            &values(pipeline.encode_tiles(tiles)?)?,
+            fixture,
+        )
+    })
+}
+
+fn check_pixels<B: VlmBackend>(pipeline: &MultimodalPipeline<B>, fixture: &Fixture) -> Result<()> {
+    let mut ours = Vec::new();
+    for image in &fixture.images {
+        ours.extend(pipeline.preprocess(image)?.into_data());
+    }
+    let theirs = fixture.floats("pixel_values")?;
+    let largest = largest_difference(&ours, &theirs)?;
+    let sum: f32 = ours.iter().zip(&theirs).map(|(a, b)| (a - b).abs()).sum();
+    let mean = sum / ours.len() as f32;
+    ensure!(largest <= PIXEL_TOLERANCE, "a pixel differs by {largest}");
+    ensure!(
+        mean <= PIXEL_MEAN_TOLERANCE,
+        "pixels differ by {mean} on average"
+    );
+    Ok(())
+}
+
+fn prompts_equal_the_reference_id_for_id<B: VlmBackend>() -> Result<()> {
+    for_each_fixture::<B>(|pipeline, fixture| {
+        let prompt = pipeline.prompt(&fixture.request(&fixture.images)?)?;
+        assert_eq!(prompt.ids, fixture.ids("prompt_ids")?);
+        assert_eq!(prompt.image_spans.len(), fixture.images.len());
+        Ok(())
+    })
+}
+
+fn logits_equal_the_reference<B: VlmBackend>() -> Result<()> {
+    for_each_fixture::<B>(|pipeline, fixture| {
+        let images = fixture.images.iter().map(|image| pipeline.encode(image));
+        let images = images.collect::<burn_vlm::Result<Vec<_>>>()?;
+        let case = Case::new(pipeline.clone(), &fixture.request(&images)?, &images)?;
+        check("logits", &case.whole(&case.input)?, fixture)?;
+        let generated = fixture.ids("generated_ids")?;
+        let mut sequence = case.sequence(case.input.len() + generated.len());
+        let mut steps = case.read(&mut sequence, &case.input)?;
+        for id in &generated[..generated.len() - 1] {
+            steps.extend(case.step(&mut sequence, *id)?);
+        }
+        let chosen: Vec<u32> = steps.chunks_exact(case.vocab_size()).map(best).collect();
+        assert_eq!(chosen, generated);
+        check("step_logits", &steps, fixture)
+    })
+}
+
+fn answers_equal_the_reference_token_for_token<B: VlmBackend>() -> Result<()> {
+    for_each_fixture::<B>(|pipeline, fixture| {
+        let answer = pipeline.answer(&fixture.request(&fixture.images)?)?;
+        let mut generated = fixture.ids("generated_ids")?;
+        if answer.finish == FinishReason::EndOfText {
+            // The id that ended the answer is in the reference and not in ours.
+            generated.pop();
+        }
+        assert_eq!(answer.token_ids, generated);
+        assert_eq!(answer.text, fixture.text());
+        Ok(())
+    })
+}
+
+fn check(stage: &str, ours: &[f32], fixture: &Fixture) -> Result<()> {
+    let difference = largest_difference(ours, &fixture.floats(stage)?)?;
+    let tolerance = fixture.tolerance();
+    ensure!(
+        difference <= tolerance,
+        "{stage} differs by {difference:.2e}, more than {tolerance}"
+    );
+    Ok(())
+}

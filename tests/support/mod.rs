@@ -1,0 +1,46 @@
+//! What the integration tests share: where models and pictures lie, and files to be damaged.
+
+mod safetensors_file;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use burn_vlm::ImageInput;
+use burn_vlm::image::ImageSize;
+
+pub(crate) use safetensors_file::SafetensorsFile;
+
+/// A file or folder of this repository.
+pub(crate) fn repository(path: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
+}
+
+/// The checkpoint of a fixture.
+pub(crate) fn model_folder(name: &str) -> PathBuf {
+    repository("tests/fixtures/models").join(name).join("model")
+}
+
+/// Copies the checkpoint of a fixture into `folder`, where it may be damaged.
+pub(crate) fn copy_model(name: &str, folder: &Path) {
+    let from = model_folder(name);
+    for entry in fs::read_dir(&from).expect("the fixture is part of the repository") {
+        let path = entry.expect("a readable folder").path();
+        let name = path.file_name().expect("an entry of a folder has a name");
+        fs::copy(&path, folder.join(name)).expect("a temporary folder takes a file");
+    }
+}
+
+/// A picture of stripes; another `shift`, another picture.
+pub(crate) fn picture(shift: u8) -> ImageInput {
+    let size = ImageSize::new(40, 52);
+    let pixels = (0..size.height * size.width).flat_map(|at| {
+        let (row, column) = (at / size.width, at % size.width);
+        let stripe = ((row / 7 + column / 5) * 60) as u8;
+        [
+            stripe.wrapping_add(shift),
+            shift.wrapping_mul(3),
+            (4 * column) as u8 ^ shift,
+        ]
+    });
+    ImageInput::from_rgb8(size, pixels.collect()).expect("the buffer has this size")
+}
