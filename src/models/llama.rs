@@ -155,7 +155,7 @@ fn rope_scaling(fields: &Fields<'_>, max_position_embeddings: usize) -> Result<R
     };
     let original = || {
         let name = "original_max_position_embeddings";
-        Ok::<_, crate::Error>(fields.count(name, 1..=MAX_POSITIONS)?)
+        fields.count(name, 1..=MAX_POSITIONS)
     };
     match fields.text(name)? {
         None | Some("default") => Ok(RopeScaling::Default),

@@ -299,6 +299,10 @@ pub struct AnyAnswerStream<'a> {
 }
 
 #[derive(Debug)]
+#[allow(
+    clippy::large_enum_variant,
+    reason = "there is one of them in an answer"
+)]
 enum Stream<'a> {
     Answer(BackendStream<'a>),
     Session(BackendSessionStream<'a>),

@@ -8,7 +8,7 @@ use burn_vlm::kernels::VlmBackend;
 use burn_vlm::{AskRequest, EncodedImage, Error, LoadOptions, MultimodalPipeline, Result};
 use serde_json::Value;
 
-use crate::support::{SafetensorsFile, copy_model, model_folder};
+use crate::support::{SafetensorsFile, copy_model, edit_json, model_folder};
 
 /// How long a case may take. The slowest takes a second; the rest is for machines under load.
 const TIME_LIMIT: Duration = Duration::from_secs(60);
@@ -126,14 +126,6 @@ pub(crate) fn write(path: &Path, content: impl AsRef<[u8]>) {
 
 pub(crate) fn remove(path: &Path) {
     fs::remove_file(path).expect("the fixture has this file");
-}
-
-/// Changes a JSON file.
-pub(crate) fn edit_json(path: &Path, edit: impl FnOnce(&mut Value)) {
-    let text = fs::read(path).expect("the fixture has this file");
-    let mut value = serde_json::from_slice(&text).expect("the fixture is sound");
-    edit(&mut value);
-    fs::write(path, value.to_string()).expect("a temporary folder takes a file");
 }
 
 /// Sets the field of a JSON file that a JSON pointer names; a new one where its object is there.

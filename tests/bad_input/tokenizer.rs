@@ -6,8 +6,8 @@ use burn_vlm::kernels::VlmBackend;
 use burn_vlm::{Error, RequestError, Result, TokenizerError};
 use serde_json::{Value, json};
 
-use crate::case::{Case, TEXT, ask_damaged, edit_json, open_damaged, open_with_file, remove, set};
-use crate::support::copy_model;
+use crate::case::{Case, TEXT, ask_damaged, open_damaged, open_with_file, remove, set};
+use crate::support::{copy_model, edit_json};
 
 const FILE: &str = "tokenizer.json";
 const MODEL: &str = "tokenizer.model";

@@ -9,10 +9,10 @@ use burn_vlm::{CheckpointError, DeviceError, Error, LoadOptions, MultimodalPipel
 use serde_json::{Value, json};
 
 use crate::case::{
-    Case, TEXT, ask_damaged, edit_json, open_damaged, open_with_field, open_with_file,
-    open_with_weights, remove, set, write,
+    Case, TEXT, ask_damaged, open_damaged, open_with_field, open_with_file, open_with_weights,
+    remove, set, write,
 };
-use crate::support::{SafetensorsFile, copy_model, repository};
+use crate::support::{SafetensorsFile, copy_model, edit_json, repository};
 
 const FILE: &str = "model.safetensors";
 const INDEX: &str = "model.safetensors.index.json";

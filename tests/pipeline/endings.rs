@@ -6,9 +6,10 @@ use burn_vlm::{
     Answer, AskRequest, DEFAULT_MAX_NEW_TOKENS, EncodedImage, Error, FinishReason, LoadOptions,
     MultimodalPipeline,
 };
+use serde_json::Value;
 
-use crate::fixture::{LLAVA, demo_photo, open, open_demo, open_with};
-use crate::support::copy_model;
+use crate::fixture::{Fixture, LLAVA, demo_photo, open, open_demo, open_with};
+use crate::support::{copy_model, edit_json};
 
 laws![
     a_trained_model_ends_by_itself_and_its_last_id_is_not_in_the_answer,
@@ -16,6 +17,7 @@ laws![
     of_several_stop_strings_the_first_completed_one_counts,
     stop_strings_of_a_template_come_behind_the_requests_own,
     end_tokens_of_the_generation_configuration_end_the_answer,
+    the_end_token_of_the_tokenizer_ends_the_answer_where_no_other_is_named,
     a_stop_string_that_never_comes_changes_nothing,
     a_stop_token_ends_the_answer_in_front_of_it,
     an_answer_of_fewer_tokens_is_the_beginning_of_a_longer_one,
@@ -138,6 +140,24 @@ fn end_tokens_of_the_generation_configuration_end_the_answer<B: VlmBackend>() ->
         .position(|id| *id == whole.token_ids[4]);
     assert_eq!(answer.finish, FinishReason::EndOfText);
     assert_eq!(Some(answer.token_ids.len()), at);
+    Ok(())
+}
+
+fn the_end_token_of_the_tokenizer_ends_the_answer_where_no_other_is_named<B: VlmBackend>()
+-> Result<()> {
+    let fixture = Fixture::open(LLAVA)?;
+    let request = fixture.request(&fixture.images)?;
+    let folder = tempfile::tempdir()?;
+    copy_model(LLAVA, folder.path());
+    std::fs::remove_file(folder.path().join("generation_config.json"))?;
+    edit_json(&folder.path().join("config.json"), |config| {
+        config["text_config"]["eos_token_id"] = Value::Null;
+    });
+    let pipeline = MultimodalPipeline::<B>::open(folder.path(), &LoadOptions::new())?;
+    assert!(pipeline.spec().config.eos_token_ids.is_empty());
+    let answer = pipeline.answer(&request)?;
+    assert_eq!(answer.finish, FinishReason::EndOfText);
+    assert_eq!(answer.text, fixture.text());
     Ok(())
 }
 

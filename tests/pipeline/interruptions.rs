@@ -18,7 +18,8 @@ laws![
     a_deadline_in_the_past_leaves_no_trace,
     a_deadline_that_passes_while_it_answers_keeps_what_was_said,
     turns_that_cannot_be_asked_leave_no_trace,
-    a_turn_that_fails_on_the_device_leaves_no_trace,
+    a_turn_that_fails_on_its_prompt_leaves_no_trace,
+    a_turn_that_fails_while_it_answers_leaves_no_trace,
     a_dropped_stream_counts_as_what_it_said,
     a_dropped_stream_that_said_nothing_leaves_no_trace,
     an_interrupted_answer_is_the_beginning_of_the_whole_one,
@@ -171,47 +172,74 @@ fn turns_that_cannot_be_asked_leave_no_trace<B: VlmBackend>() -> Result<()> {
     })
 }
 
-/// A model whose embedding of `q` is not a number.
-fn open_poisoned<B: VlmBackend>() -> Result<MultimodalPipeline<B>> {
+/// A model whose embedding of one token is not a number.
+fn open_poisoned<B: VlmBackend>(id: u32) -> Result<MultimodalPipeline<B>> {
     let folder = tempfile::tempdir()?;
     copy_model(LLAVA, folder.path());
-    let whole = open::<B>(LLAVA)?;
-    let id = whole
-        .tokenizer()
-        .token_id("q")
-        .expect("the vocabulary has every letter") as usize;
     let mut file = SafetensorsFile::read(&folder.path().join("model.safetensors"));
-    let width = whole.spec().config.decoder.hidden_size;
-    let table = file
-        .header
-        .keys()
-        .find(|name| name.ends_with("embed_tokens.weight"));
-    let table = table.expect("the model has a table of embeddings").clone();
-    file.fill_bf16(&table, id * width..(id + 1) * width, f32::NAN);
+    let table = "language_model.model.embed_tokens.weight";
+    let width = file.header[table]["shape"][1].as_u64();
+    let width = width.expect("the fixture is sound") as usize;
+    let row = id as usize * width;
+    file.fill_bf16(table, row..row + width, f32::NAN);
     file.write();
-    Ok(MultimodalPipeline::open(
-        folder.path(),
-        &LoadOptions::new(),
-    )?)
+    let options = LoadOptions::new();
+    Ok(MultimodalPipeline::open(folder.path(), &options)?)
 }
 
-fn a_turn_that_fails_on_the_device_leaves_no_trace<B: VlmBackend>() -> Result<()> {
+fn assert_not_finite<T>(result: burn_vlm::Result<T>, expected: &str) {
+    let Err(Error::Device(DeviceError::NotFinite { stage })) = result else {
+        panic!("no error about numbers: {:?}", result.err())
+    };
+    assert_eq!(stage, expected);
+}
+
+fn a_turn_that_fails_on_its_prompt_leaves_no_trace<B: VlmBackend>() -> Result<()> {
+    let id = open::<B>(LLAVA)?.tokenizer().token_id("q");
+    let id = id.expect("the vocabulary has every letter");
     let drawn = Sampling::Sample(SampleOptions::default());
     for sampling in [Sampling::Greedy, drawn] {
-        undisturbed(&open_poisoned::<B>()?, |session| {
+        undisturbed(&open_poisoned::<B>(id)?, |session| {
             let other = session.pipeline().encode(&picture(120))?;
-            let request = AskRequest::new()
-                .image(other)
-                .user("Why q?")
-                .sampling(sampling);
-            let error = session.turn(&request).err();
-            let expected = Some(Error::Device(DeviceError::NotFinite { stage: "prefill" }));
-            assert_eq!(format!("{error:?}"), format!("{expected:?}"));
+            let request = AskRequest::new().image(other).user("Why q?");
+            assert_not_finite(session.turn(&request.sampling(sampling)), "prefill");
             assert_eq!(session.messages().len(), 2);
             Ok(None)
         })?;
     }
     Ok(())
+}
+
+fn a_turn_that_fails_while_it_answers_leaves_no_trace<B: VlmBackend>() -> Result<()> {
+    let asked = question::<B>("Go on and on.").max_new_tokens(40);
+    let mut harmful = None;
+    undisturbed(&open::<B>(LLAVA)?, |session| {
+        let answer = session.turn(&asked)?;
+        let prompt = session.pipeline().prompt(&afresh(session))?;
+        let is_new = |id: &&u32| !prompt.ids.contains(id);
+        harmful = answer.token_ids[4..].iter().find(is_new).copied();
+        Ok(Some(("Go on and on.".to_string(), answer.text)))
+    })?;
+    let harmful = harmful.expect("the answer has a token that no question has");
+    undisturbed(&open_poisoned::<B>(harmful)?, |session| {
+        let mut stream = session.stream(&asked)?;
+        let first = stream.next().expect("the answer begins well")?;
+        assert!(!first.is_empty());
+        assert_not_finite(stream.finish(), "decode");
+        assert_eq!(session.messages().len(), 2);
+        Ok(None)
+    })
+}
+
+/// What a session was asked and answered in its first turn, and the last question of these tests.
+fn afresh<B: VlmBackend>(session: &burn_vlm::Session<B>) -> AskRequest<EncodedImage<B>> {
+    let texts = session.messages().iter().flat_map(|message| &message.parts);
+    let texts = texts.filter_map(|part| match part {
+        burn_vlm::text::Part::Text(text) => Some(text.as_str()),
+        burn_vlm::text::Part::Image => None,
+    });
+    let said: Vec<&str> = texts.chain([SECOND]).take(3).collect();
+    AskRequest::new().user(said.join(" "))
 }
 
 fn a_dropped_stream_counts_as_what_it_said<B: VlmBackend>() -> Result<()> {

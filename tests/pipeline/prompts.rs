@@ -5,7 +5,7 @@ use burn_vlm::kernels::VlmBackend;
 use burn_vlm::{AskRequest, EncodedImage, LoadOptions, MultimodalPipeline};
 
 use crate::fixture::{LLAVA, TEXT_MODELS, open, open_demo};
-use crate::support::{copy_model, picture};
+use crate::support::{copy_model, edit_json, picture};
 
 laws![
     control_tokens_spelled_by_a_user_stay_text,
@@ -116,14 +116,12 @@ fn an_image_token_that_its_file_calls_ordinary_is_no_picture_either<B: VlmBacken
     let folder = tempfile::tempdir()?;
     copy_model(LLAVA, folder.path());
     std::fs::remove_file(folder.path().join("tokenizer_config.json"))?;
-    let path = folder.path().join("tokenizer.json");
-    let mut tokenizer: serde_json::Value = serde_json::from_slice(&std::fs::read(&path)?)?;
-    let added = tokenizer["added_tokens"]
-        .as_array_mut()
-        .expect("the fixture is sound");
-    let image_token = added.iter_mut().find(|token| token["content"] == "<image>");
-    image_token.expect("the fixture has an image token")["special"] = false.into();
-    std::fs::write(&path, tokenizer.to_string())?;
+    edit_json(&folder.path().join("tokenizer.json"), |tokenizer| {
+        let added = tokenizer["added_tokens"].as_array_mut();
+        let mut added = added.expect("the fixture is sound").iter_mut();
+        let image_token = added.find(|token| token["content"] == "<image>");
+        image_token.expect("the fixture has an image token")["special"] = false.into();
+    });
     let pipeline = MultimodalPipeline::<B>::open(folder.path(), &LoadOptions::new())?;
     let prompt = pipeline.prompt(&AskRequest::new().image(picture(5)).user("An <image>?"))?;
     let image_id = pipeline.tokenizer().token_id("<image>");

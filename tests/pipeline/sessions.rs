@@ -117,8 +117,8 @@ fn a_trained_model_goes_on_as_if_asked_afresh<B: VlmBackend>() -> Result<()> {
 fn a_second_picture_joins_the_first<B: VlmBackend>() -> Result<()> {
     let mut talk = Talk::<B>::new(open(LLAVA)?);
     let (left, right) = (talk.encode(3)?, talk.encode(120)?);
-    let first = talk.ask(&[left.clone()], FIRST)?;
-    let both = talk.ask(&[right.clone()], FIRST)?;
+    let first = talk.ask(std::slice::from_ref(&left), FIRST)?;
+    let both = talk.ask(std::slice::from_ref(&right), FIRST)?;
     assert_eq!(both.usage.image_tokens, 2 * first.usage.image_tokens);
     let again = talk.ask(&[left, right], SECOND)?;
     assert_eq!(again.usage.image_tokens, 4 * first.usage.image_tokens);
@@ -155,8 +155,9 @@ fn an_undone_turn_leaves_no_trace<B: VlmBackend>() -> Result<()> {
     let mut talk = Talk::<B>::new(open(LLAVA)?);
     let (left, right) = (talk.encode(3)?, talk.encode(120)?);
     assert!(!talk.session.undo(), "nothing was said yet");
-    talk.ask(&[left.clone()], FIRST)?;
-    talk.session.turn(&request(&[right.clone()], SECOND))?;
+    talk.ask(std::slice::from_ref(&left), FIRST)?;
+    talk.session
+        .turn(&request(std::slice::from_ref(&right), SECOND))?;
     assert!(talk.session.undo());
     assert_eq!(talk.session.messages().len(), 2);
     talk.ask(&[right], FIRST)?;
@@ -229,7 +230,7 @@ fn two_sessions_of_one_pipeline_do_not_mix<B: VlmBackend>() -> Result<()> {
     let pipeline = open::<B>(LLAVA)?;
     let (mut left, mut right) = (Talk::new(pipeline.clone()), Talk::new(pipeline));
     let (first, second) = (left.encode(3)?, left.encode(120)?);
-    left.ask(&[first.clone()], FIRST)?;
+    left.ask(std::slice::from_ref(&first), FIRST)?;
     right.ask(&[second], FIRST)?;
     left.ask(&[], SECOND)?;
     right.ask(&[first], SECOND)?;

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use burn_vlm::ImageInput;
 use burn_vlm::image::ImageSize;
+use serde_json::Value;
 
 pub(crate) use safetensors_file::SafetensorsFile;
 
@@ -28,6 +29,14 @@ pub(crate) fn copy_model(name: &str, folder: &Path) {
         let name = path.file_name().expect("an entry of a folder has a name");
         fs::copy(&path, folder.join(name)).expect("a temporary folder takes a file");
     }
+}
+
+/// Changes a JSON file.
+pub(crate) fn edit_json(path: &Path, edit: impl FnOnce(&mut Value)) {
+    let text = fs::read(path).expect("the fixture has this file");
+    let mut value = serde_json::from_slice(&text).expect("the fixture is sound");
+    edit(&mut value);
+    fs::write(path, value.to_string()).expect("a temporary folder takes a file");
 }
 
 /// A picture of stripes; another `shift`, another picture.

@@ -105,10 +105,11 @@ mod tests {
     use burn::tensor::{Tensor, bf16};
     use cubecl::wgpu::{WgpuDevice, WgpuRuntime};
 
-    use crate::backend::Wgpu;
     use crate::kernels::{Activation, LinearEpilogue, linear, primitive, tensor};
 
     use super::*;
+
+    type Wgpu = burn_cubecl::CubeBackend<WgpuRuntime, f32, i32, u32>;
 
     fn bf16_matrix(rows: usize, columns: usize) -> (CubeTensor<WgpuRuntime>, Vec<f32>) {
         let client = WgpuRuntime::client(&Default::default());

@@ -13,6 +13,7 @@ use crate::kernels::VlmBackend;
 
 /// Every projector whose checkpoints can be loaded.
 #[derive(Module, Debug)]
+#[allow(clippy::large_enum_variant, reason = "there is one of them in a model")]
 pub enum Projector<B: Backend> {
     /// One linear layer.
     Linear(LinearProjector<B>),

@@ -55,9 +55,6 @@ pub(in crate::kernels) unsafe trait Simd: Copy {
 
     /// The sum of the lanes.
     fn sum(self, vector: Self::Vector) -> f32;
-
-    /// The sums of four vectors, which take hardly longer than that of one.
-    fn sum_each(self, vectors: [Self::Vector; 4]) -> [f32; 4];
 }
 
 /// No instructions beyond the compiler's baseline.
@@ -117,11 +114,6 @@ unsafe impl Simd for Scalar {
     #[inline(always)]
     fn sum(self, [a, b, c, d, e, f, g, h]: [f32; 8]) -> f32 {
         ((a + e) + (c + g)) + ((b + f) + (d + h))
-    }
-
-    #[inline(always)]
-    fn sum_each(self, vectors: [[f32; 8]; 4]) -> [f32; 4] {
-        vectors.map(|vector| self.sum(vector))
     }
 }
 
