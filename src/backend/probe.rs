@@ -20,7 +20,7 @@ pub(crate) fn wgpu_adapter() -> Result<WgpuAdapter, Absent> {
     };
     let adapter = cubecl::future::block_on(instance.request_adapter(&options));
     let info = adapter
-        .map_err(|_| format!("no {backend} adapter"))?
+        .map_err(|error| format!("no {backend} adapter: {error}"))?
         .get_info();
     Ok(WgpuAdapter {
         name: format!("{} ({backend})", info.name),

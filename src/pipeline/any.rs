@@ -25,6 +25,10 @@ macro_rules! each_backend {
     ($(#[$doc:meta])* $visibility:vis enum $name:ident$(<$lifetime:lifetime>)? of $inner:ident) => {
         $(#[$doc])*
         #[derive(Debug)]
+        #[allow(
+            clippy::large_enum_variant,
+            reason = "there is one of them in a program"
+        )]
         $visibility enum $name$(<$lifetime>)? {
             #[cfg(feature = "flex")]
             Cpu($inner<$($lifetime,)? Cpu>),

@@ -14,6 +14,10 @@ fn open(device: DeviceName) -> Result<()> {
     AnyPipeline::open(model_folder(TEXT), device, &LoadOptions::new()).map(drop)
 }
 
+#[expect(
+    clippy::extra_unused_type_parameters,
+    reason = "every list of cases is made for a backend"
+)]
 pub(crate) fn cases<B: VlmBackend>() -> Vec<Case> {
     vec![
         case!(

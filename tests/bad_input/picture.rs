@@ -33,6 +33,10 @@ fn crc32(bytes: &[u8]) -> u32 {
         .fold(!0, |crc, byte| (0..8).fold(crc ^ u32::from(*byte), step))
 }
 
+#[expect(
+    clippy::extra_unused_type_parameters,
+    reason = "every list of cases is made for a backend"
+)]
 pub(crate) fn cases<B: VlmBackend>() -> Vec<Case> {
     [files(), sizes()].into_iter().flatten().collect()
 }

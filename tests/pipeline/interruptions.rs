@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use burn_vlm::kernels::VlmBackend;
+use burn_vlm::text::Part;
 use burn_vlm::{
     Answer, AskRequest, CancelToken, DeviceError, EncodedImage, Error, FinishReason, LoadOptions,
     MultimodalPipeline, RequestError, SampleOptions, Sampling, TemplateError,
@@ -215,7 +216,7 @@ fn a_turn_that_fails_while_it_answers_leaves_no_trace<B: VlmBackend>() -> Result
     let mut harmful = None;
     undisturbed(&open::<B>(LLAVA)?, |session| {
         let answer = session.turn(&asked)?;
-        let prompt = session.pipeline().prompt(&afresh(session))?;
+        let prompt = session.pipeline().prompt(&said_around(session))?;
         let is_new = |id: &&u32| !prompt.ids.contains(id);
         harmful = answer.token_ids[4..].iter().find(is_new).copied();
         Ok(Some(("Go on and on.".to_string(), answer.text)))
@@ -231,15 +232,16 @@ fn a_turn_that_fails_while_it_answers_leaves_no_trace<B: VlmBackend>() -> Result
     })
 }
 
-/// What a session was asked and answered in its first turn, and the last question of these tests.
-fn afresh<B: VlmBackend>(session: &burn_vlm::Session<B>) -> AskRequest<EncodedImage<B>> {
-    let texts = session.messages().iter().flat_map(|message| &message.parts);
-    let texts = texts.filter_map(|part| match part {
-        burn_vlm::text::Part::Text(text) => Some(text.as_str()),
-        burn_vlm::text::Part::Image => None,
+/// A prompt of all that is said around the second turn of a session: its ids may do no harm.
+fn said_around<B: VlmBackend>(session: &burn_vlm::Session<B>) -> AskRequest<EncodedImage<B>> {
+    let before = session.messages()[..3].iter();
+    let parts = before.flat_map(|message| &message.parts);
+    let texts = parts.filter_map(|part| match part {
+        Part::Text(text) => Some(text.as_str()),
+        Part::Image => None,
     });
-    let said: Vec<&str> = texts.chain([SECOND]).take(3).collect();
-    AskRequest::new().user(said.join(" "))
+    let texts: Vec<&str> = texts.chain([SECOND]).collect();
+    AskRequest::new().user(texts.join(" "))
 }
 
 fn a_dropped_stream_counts_as_what_it_said<B: VlmBackend>() -> Result<()> {

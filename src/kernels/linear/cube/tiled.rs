@@ -1,4 +1,8 @@
 //! The product of prefill: tiles of both operands in shared memory, each number used 64 times.
+#![allow(
+    clippy::collapsible_if,
+    reason = "in a kernel both sides of `&&` always run"
+)]
 
 use burn::tensor::TensorMetadata;
 use burn_cubecl::CubeRuntime;
