@@ -15,7 +15,7 @@
 //! | `cube.rs` | the CubeCL kernel and its launcher, one source for CUDA and WGPU |
 //! | `cases.rs` | named problems, for the tests and the benches alike |
 //!
-//! and one line in [`Catalogue::ENTRIES`]. Shapes are checked in the tensor-level functions;
+//! and one line in `Catalogue::ENTRIES`. Shapes are checked in the tensor-level functions;
 //! launchers launch or say [`LaunchRefused`], and the one `match` on it falls back. What ran is
 //! told by [`KernelTrace`].
 

@@ -188,6 +188,7 @@ impl<I> AskRequest<I> {
     }
 
     /// The same request over other pictures.
+    #[cfg(any(feature = "flex", feature = "wgpu", feature = "cuda"))]
     pub(super) fn map_images<J>(&self, images: Vec<J>) -> AskRequest<J> {
         AskRequest {
             messages: self.messages.clone(),
