@@ -9,7 +9,7 @@ use crate::error::{RequestError, Result};
 use crate::kernels::{self, SampleRow, VlmBackend};
 
 /// A logit divided by less than this may overflow; the distribution is greedy long before.
-const SMALLEST_TEMPERATURE: f32 = 1e-30;
+const SMALLEST_TEMPERATURE: f32 = 1e-6;
 
 /// How the next token is chosen.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
