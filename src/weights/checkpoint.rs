@@ -33,7 +33,7 @@ use crate::error::{CheckpointError, Result};
 /// }
 /// let head = checkpoint.read("lm_head.weight")?.to_f32()?;
 /// # let _ = head;
-/// # Ok::<(), burn_vlm::error::Error>(())
+/// # Ok::<(), burn_vlm::Error>(())
 /// ```
 #[derive(Debug)]
 pub struct Checkpoint {
