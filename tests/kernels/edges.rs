@@ -56,6 +56,30 @@ fn a_decode_step_answers_what_the_last_query_of_a_prefill_does() {
 }
 
 #[test]
+fn keys_and_values_that_are_parts_of_one_tensor_are_read_where_they_lie() {
+    let mut numbers = Numbers::new(4);
+    let device = Default::default();
+    let fused = numbers.tensor::<Cpu, 4>([2, 4, 12, 16], &device);
+    let query = numbers.tensor::<Cpu, 4>([1, 4, 1, 16], &device);
+    let key = fused.clone().slice_dim(1, 0..2);
+    let value = fused.slice_dim(1, 2..4);
+    let whole = |part: &Tensor<Cpu, 4>| tensor(values(part.clone()), part.dims(), &device);
+    let rows = [KvRow { slot: 1, len: 9 }];
+    let copied = AttentionInputs {
+        query: query.clone(),
+        key: whole(&key),
+        value: whole(&value),
+    };
+    let expected = values(attention_decode(copied, &rows));
+    let (found, report) = KernelTrace::collect(|| {
+        let parts = AttentionInputs { query, key, value };
+        values(attention_decode(parts, &rows))
+    });
+    assert_eq!(found, expected);
+    assert_eq!(report.refusals().count(), 0);
+}
+
+#[test]
 fn a_row_of_a_batch_is_answered_as_if_it_were_alone() {
     let mut numbers = Numbers::new(3);
     let device = Default::default();

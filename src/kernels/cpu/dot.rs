@@ -59,6 +59,10 @@ pub(in crate::kernels) fn dot_tile<S: Simd, E: Element, const ROWS: usize, const
     }
     let mut totals = [[0.0; COLUMNS]; ROWS];
     for (totals, sums) in totals.iter_mut().zip(&sums) {
+        if let [a, b, c, d] = *sums.as_slice() {
+            totals.copy_from_slice(&simd.sum_each([a, b, c, d]));
+            continue;
+        }
         for (total, sum) in totals.iter_mut().zip(sums) {
             *total = simd.sum(*sum);
         }

@@ -53,8 +53,16 @@ pub(in crate::kernels) unsafe trait Simd: Copy {
     /// `a * b + c`, rounded once where the processor can.
     fn mul_add(self, a: Self::Vector, b: Self::Vector, c: Self::Vector) -> Self::Vector;
 
-    /// The sum of the lanes.
-    fn sum(self, vector: Self::Vector) -> f32;
+    /// The sums of the lanes of four vectors, which take hardly longer than that of one.
+    fn sum_each(self, vectors: [Self::Vector; 4]) -> [f32; 4];
+
+    /// The sum of the lanes, in the order of [`sum_each`](Self::sum_each): so a row of a batch is
+    /// answered bit by bit as if it were alone.
+    #[inline(always)]
+    fn sum(self, vector: Self::Vector) -> f32 {
+        let [sum, ..] = self.sum_each([vector; 4]);
+        sum
+    }
 }
 
 /// No instructions beyond the compiler's baseline.
@@ -112,8 +120,8 @@ unsafe impl Simd for Scalar {
     }
 
     #[inline(always)]
-    fn sum(self, [a, b, c, d, e, f, g, h]: [f32; 8]) -> f32 {
-        ((a + e) + (c + g)) + ((b + f) + (d + h))
+    fn sum_each(self, vectors: [[f32; 8]; 4]) -> [f32; 4] {
+        vectors.map(|[a, b, c, d, e, f, g, h]| ((a + e) + (c + g)) + ((b + f) + (d + h)))
     }
 }
 

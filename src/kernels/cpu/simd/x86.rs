@@ -3,12 +3,14 @@
 #![expect(unsafe_code, reason = "vector instructions")]
 
 use std::arch::x86_64::{
-    __m256, __m512, _mm_add_ps, _mm_add_ss, _mm_cvtss_f32, _mm_loadu_si128, _mm_movehdup_ps,
-    _mm_movehl_ps, _mm256_castps256_ps128, _mm256_castsi256_ps, _mm256_cvtepu16_epi32,
-    _mm256_cvtph_ps, _mm256_extractf128_ps, _mm256_fmadd_ps, _mm256_loadu_ps, _mm256_loadu_si256,
-    _mm256_set1_ps, _mm256_slli_epi32, _mm256_storeu_ps, _mm512_castsi512_ps,
-    _mm512_cvtepu16_epi32, _mm512_cvtph_ps, _mm512_fmadd_ps, _mm512_loadu_ps, _mm512_reduce_add_ps,
-    _mm512_set1_ps, _mm512_slli_epi32, _mm512_storeu_ps,
+    __m128, __m256, __m512, _mm_add_ps, _mm_loadu_si128, _mm256_castps256_ps128,
+    _mm256_castsi256_ps, _mm256_cvtepu16_epi32, _mm256_cvtph_ps, _mm256_extractf128_ps,
+    _mm256_fmadd_ps, _mm256_hadd_ps, _mm256_loadu_ps, _mm256_loadu_si256, _mm256_set1_ps,
+    _mm256_slli_epi32, _mm256_storeu_ps, _mm512_add_ps, _mm512_castpd_ps, _mm512_castps_pd,
+    _mm512_castps512_ps256, _mm512_castsi512_ps, _mm512_cvtepu16_epi32, _mm512_cvtph_ps,
+    _mm512_fmadd_ps, _mm512_loadu_ps, _mm512_set1_ps, _mm512_shuffle_f32x4, _mm512_slli_epi32,
+    _mm512_storeu_ps, _mm512_unpackhi_pd, _mm512_unpackhi_ps, _mm512_unpacklo_pd,
+    _mm512_unpacklo_ps,
 };
 
 use half::{bf16, f16};
@@ -88,15 +90,13 @@ unsafe impl Simd for Avx2 {
     }
 
     #[inline(always)]
-    fn sum(self, vector: __m256) -> f32 {
-        // SAFETY: AVX2 exists, since `self` does.
+    fn sum_each(self, [a, b, c, d]: [__m256; 4]) -> [f32; 4] {
+        // SAFETY: AVX2 exists, since `self` does; both types are four numbers.
         unsafe {
-            let four = _mm_add_ps(
-                _mm256_castps256_ps128(vector),
-                _mm256_extractf128_ps::<1>(vector),
-            );
-            let two = _mm_add_ps(four, _mm_movehl_ps(four, four));
-            _mm_cvtss_f32(_mm_add_ss(two, _mm_movehdup_ps(two)))
+            let halves = _mm256_hadd_ps(_mm256_hadd_ps(a, b), _mm256_hadd_ps(c, d));
+            let low = _mm256_castps256_ps128(halves);
+            let sums = _mm_add_ps(low, _mm256_extractf128_ps::<1>(halves));
+            std::mem::transmute::<__m128, [f32; 4]>(sums)
         }
     }
 }
@@ -148,8 +148,20 @@ unsafe impl Simd for Avx512 {
     }
 
     #[inline(always)]
-    fn sum(self, vector: __m512) -> f32 {
-        // SAFETY: AVX-512F exists, since `self` does.
-        unsafe { _mm512_reduce_add_ps(vector) }
+    fn sum_each(self, [a, b, c, d]: [__m512; 4]) -> [f32; 4] {
+        // SAFETY: AVX-512F exists, since `self` does; both types are four numbers.
+        unsafe {
+            let ab = _mm512_add_ps(_mm512_unpacklo_ps(a, b), _mm512_unpackhi_ps(a, b));
+            let cd = _mm512_add_ps(_mm512_unpacklo_ps(c, d), _mm512_unpackhi_ps(c, d));
+            let (ab, cd) = (_mm512_castps_pd(ab), _mm512_castps_pd(cd));
+            let low = _mm512_castpd_ps(_mm512_unpacklo_pd(ab, cd));
+            let high = _mm512_castpd_ps(_mm512_unpackhi_pd(ab, cd));
+            let quarters = _mm512_add_ps(low, high);
+            let swapped = _mm512_shuffle_f32x4::<0b01_00_11_10>(quarters, quarters);
+            let halves = _mm512_castps512_ps256(_mm512_add_ps(quarters, swapped));
+            let low = _mm256_castps256_ps128(halves);
+            let sums = _mm_add_ps(low, _mm256_extractf128_ps::<1>(halves));
+            std::mem::transmute::<__m128, [f32; 4]>(sums)
+        }
     }
 }

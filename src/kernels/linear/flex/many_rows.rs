@@ -12,7 +12,7 @@ use crate::kernels::cpu::{Element, Kernel, Simd, StridedRows, Tier, dot_tile};
 const DEPTH: usize = 1024;
 
 /// The most features in a tile.
-const MAX_TILE: usize = 5;
+const MAX_TILE: usize = 4;
 
 /// Rows of `x` to a task: at most some 512 KiB, which stay in the second-level cache while the
 /// weight passes by.
@@ -68,11 +68,12 @@ impl<E: Element> Kernel for Block<'_, E> {
         let mut widened = [0.0; MAX_TILE * DEPTH];
         for start in (0..size).step_by(DEPTH) {
             let depth = start..size.min(start + DEPTH);
-            // As many sums as stay in registers beside what they are made of.
+            // As many sums as the compiler keeps in registers: 5 x 5 would fit 32 of them, yet it
+            // spills. Four columns, since four sums of lanes are as fast as one.
             if S::REGISTERS >= 32 {
-                self.pass::<S, 5, 5>(simd, depth, &mut widened);
+                self.pass::<S, 4, 4>(simd, depth, &mut widened);
             } else if S::REGISTERS >= 16 {
-                self.pass::<S, 3, 4>(simd, depth, &mut widened);
+                self.pass::<S, 2, 4>(simd, depth, &mut widened);
             } else {
                 self.pass::<S, 2, 2>(simd, depth, &mut widened);
             }
