@@ -9,11 +9,12 @@ use burn_cubecl::CubeRuntime;
 use burn_cubecl::tensor::CubeTensor;
 use cubecl::prelude::*;
 
+use super::Operands;
 use super::epilogue::finish;
 use crate::kernels::LaunchRefused;
 use crate::kernels::cube::reduce::sum_vector;
-use crate::kernels::cube::stored::{Storage, StoredMatrix, unpack};
-use crate::kernels::launch::{Grid, in_vectors, output};
+use crate::kernels::cube::stored::{Storage, unpack};
+use crate::kernels::launch::{Grid, in_vectors};
 use crate::kernels::linear::{Activation, LinearEpilogue};
 
 /// Rows that the kernel takes; each costs a unit one sum in registers.
@@ -94,8 +95,7 @@ pub(super) fn launch<R: CubeRuntime>(
 ) -> Result<CubeTensor<R>, LaunchRefused> {
     let [rows, _] = x.shape().dims();
     let [out_features, _] = weight.shape().dims();
-    let weight = StoredMatrix::new(weight, x, usize::MAX)?;
-    let y = output(x, [rows, out_features].into(), x.dtype);
+    let operands = Operands::new(x, weight, epilogue, usize::MAX)?;
     // One compiled kernel for each power of two.
     let kernel_rows = rows.next_power_of_two();
     let grid = Grid {
@@ -103,23 +103,23 @@ pub(super) fn launch<R: CubeRuntime>(
         units: UNITS as u32,
         shared_memory_bytes: FEATURES * kernel_rows * PITCH * size_of::<f32>(),
     };
-    let LinearEpilogue {
+    let (cubes, units) = operands.check(grid)?;
+    let (bias_dtype, weight_dtype) = (operands.bias_dtype(), operands.weight.tensor.dtype);
+    let Operands {
+        x,
+        weight,
         bias,
         activation,
         residual,
-    } = epilogue.clone();
-    let bias_dtype = bias.as_ref().map_or(x.dtype, |bias| bias.dtype);
-    let operands = [x, &weight.tensor, &y].into_iter();
-    let operands: Vec<_> = operands.chain(&bias).chain(&residual).collect();
-    let (cubes, units) = grid.check(&operands)?;
-    let weight_dtype = weight.tensor.dtype;
+        y,
+    } = operands;
     few_rows_kernel::launch::<R>(
         &x.client,
         cubes,
         units,
         weight.stored_width,
         weight.width,
-        in_vectors(x, weight.width).into_tensor_arg(),
+        in_vectors(&x, weight.width).into_tensor_arg(),
         weight.tensor.into_tensor_arg(),
         bias.map(CubeTensor::into_tensor_arg).into(),
         residual.map(CubeTensor::into_tensor_arg).into(),

@@ -9,10 +9,11 @@ use burn_cubecl::CubeRuntime;
 use burn_cubecl::tensor::CubeTensor;
 use cubecl::prelude::*;
 
+use super::Operands;
 use super::epilogue::finish;
 use crate::kernels::LaunchRefused;
-use crate::kernels::cube::stored::{Storage, StoredMatrix, unpack};
-use crate::kernels::launch::{Grid, in_vectors, output};
+use crate::kernels::cube::stored::{Storage, unpack};
+use crate::kernels::launch::{Grid, in_vectors};
 use crate::kernels::linear::{Activation, LinearEpilogue};
 
 /// Rows, and output features, of a cube.
@@ -169,30 +170,29 @@ pub(super) fn launch<R: CubeRuntime>(
 ) -> Result<CubeTensor<R>, LaunchRefused> {
     let [rows, _] = x.shape().dims();
     let [out_features, _] = weight.shape().dims();
-    let weight = StoredMatrix::new(weight, x, MAX_WIDTH)?;
-    let y = output(x, [rows, out_features].into(), x.dtype);
+    let operands = Operands::new(x, weight, epilogue, MAX_WIDTH)?;
     let grid = Grid {
         cubes: [out_features.div_ceil(TILE), rows.div_ceil(TILE), 1],
         units: UNITS as u32,
         shared_memory_bytes: 2 * DEPTH * PITCH * size_of::<f32>(),
     };
-    let LinearEpilogue {
+    let (cubes, units) = operands.check(grid)?;
+    let (bias_dtype, weight_dtype) = (operands.bias_dtype(), operands.weight.tensor.dtype);
+    let Operands {
+        x,
+        weight,
         bias,
         activation,
         residual,
-    } = epilogue.clone();
-    let bias_dtype = bias.as_ref().map_or(x.dtype, |bias| bias.dtype);
-    let operands = [x, &weight.tensor, &y].into_iter();
-    let operands: Vec<_> = operands.chain(&bias).chain(&residual).collect();
-    let (cubes, units) = grid.check(&operands)?;
-    let weight_dtype = weight.tensor.dtype;
+        y,
+    } = operands;
     tiled_kernel::launch::<R>(
         &x.client,
         cubes,
         units,
         weight.stored_width,
         weight.width,
-        in_vectors(x, weight.width).into_tensor_arg(),
+        in_vectors(&x, weight.width).into_tensor_arg(),
         weight.tensor.into_tensor_arg(),
         bias.map(CubeTensor::into_tensor_arg).into(),
         residual.map(CubeTensor::into_tensor_arg).into(),
