@@ -8,9 +8,6 @@ use super::rng::SplitMix64;
 use crate::error::{RequestError, Result};
 use crate::kernels::{self, SampleRow, VlmBackend};
 
-/// A logit divided by less than this may overflow; the distribution is greedy long before.
-const SMALLEST_TEMPERATURE: f32 = 1e-6;
-
 /// How the next token is chosen.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 #[non_exhaustive]
@@ -29,7 +26,7 @@ pub struct SampleOptions {
     /// and multiplied where it is negative (Keskar et al. 2019); 1 for no penalty. Tokens of the
     /// prompt are not penalised.
     pub repetition_penalty: f32,
-    /// Divides the logits; above 0. Small is close to greedy.
+    /// Divides the logits; above 0, and no subnormal number. Small is close to greedy.
     pub temperature: f32,
     /// Only the `top_k` most likely tokens; `None` for all.
     pub top_k: Option<usize>,
@@ -69,7 +66,8 @@ impl SampleOptions {
             min_p,
             ..
         } = *self;
-        let is_positive = |value: f32| value.is_finite() && value > 0.0;
+        // A GPU may take a subnormal number for 0.
+        let is_positive = |value: f32| value.is_normal() && value > 0.0;
         within(
             "repetition_penalty",
             penalty,
@@ -135,7 +133,7 @@ impl Sampler {
             return kernels::argmax(logits);
         };
         let row = SampleRow {
-            temperature: options.temperature.max(SMALLEST_TEMPERATURE),
+            temperature: options.temperature,
             top_k: options.top_k.unwrap_or(usize::MAX),
             top_p: options.top_p,
             min_p: options.min_p,

@@ -28,6 +28,15 @@ pub(crate) fn cases<B: VlmBackend>() -> Vec<Case> {
             })
         ),
         case!(
+            "a temperature that a GPU may take for zero",
+            "above 0",
+            |_| draw::<B>(|options| options.temperature = f32::MIN_POSITIVE / 2.0),
+            Error::Request(RequestError::Parameter {
+                parameter: "temperature",
+                ..
+            })
+        ),
+        case!(
             "a negative temperature",
             "`temperature` is -1",
             |_| draw::<B>(|options| options.temperature = -1.0),

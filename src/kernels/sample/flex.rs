@@ -98,9 +98,9 @@ impl Kernel for Weigh<'_> {
 
     #[inline(always)]
     fn run<S: Simd>(self, _simd: S) {
-        let largest = self.largest / self.temperature;
+        // The largest becomes zero before the division, or a small temperature would overflow.
         for (weight, logit) in self.weights.iter_mut().zip(self.logits) {
-            *weight = exp(logit / self.temperature - largest);
+            *weight = exp((logit - self.largest) / self.temperature);
         }
     }
 }

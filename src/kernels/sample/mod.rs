@@ -15,7 +15,7 @@ pub(super) const NAME: &str = "sample";
 /// How one row is drawn.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct SampleRow {
-    /// Divides the logits; above 0.
+    /// Divides the logits; above 0, and no subnormal number, which a GPU may take for 0.
     pub temperature: f32,
     /// Only the `top_k` most likely tokens may be drawn; at least 1. `usize::MAX` for all.
     pub top_k: usize,

@@ -14,7 +14,9 @@ pub(crate) fn run<B: Backend>(logits: FloatTensor<B>, rows: &[SampleRow]) -> Int
     let column = |value: fn(&SampleRow) -> f32| column::<B>(rows, value, &device);
 
     let has_no_choice = has_no_choice(&logits);
-    let probabilities = softmax(logits / column(|row| row.temperature), 1);
+    // The largest becomes zero before the division, or a small temperature would overflow.
+    let below_largest = logits.clone() - logits.max_dim(1);
+    let probabilities = softmax(below_largest / column(|row| row.temperature), 1);
     let sorted = probabilities.clone().sort_descending(1);
     let likely = filter(sorted.clone(), rows);
 
