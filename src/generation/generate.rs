@@ -141,7 +141,9 @@ impl<'a, B: VlmBackend, S: BorrowMut<Sequence<B>>> Generation<'a, B, S> {
             &mut self.timings.decode
         };
         *stage += started.elapsed();
-        self.check_kernels()?;
+        if self.options.is_strict {
+            self.kernels.check_strict()?;
+        }
         match chosen? {
             None => {
                 let reason = self.interruption().unwrap_or(FinishReason::Cancelled);
@@ -214,18 +216,6 @@ impl<'a, B: VlmBackend, S: BorrowMut<Sequence<B>>> Generation<'a, B, S> {
 
     fn interruption(&self) -> Option<FinishReason> {
         interruption(&self.options.cancel, self.options.deadline)
-    }
-
-    fn check_kernels(&self) -> Result<()> {
-        let refused = self.kernels.refusals().next();
-        match refused {
-            Some((kernel, reason)) if self.options.is_strict => Err(DeviceError::KernelRefused {
-                kernel,
-                reason: reason.to_string(),
-            }
-            .into()),
-            _ => Ok(()),
-        }
     }
 }
 

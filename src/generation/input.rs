@@ -27,6 +27,14 @@ impl<B: VlmBackend> InputImage<B> {
     }
 }
 
+/// Checks what an unchecked index on a GPU would not: that `id` is in the embedding table.
+pub(super) fn check_id(id: u32, vocab_size: usize) -> Result<(), RequestError> {
+    match (id as usize) < vocab_size {
+        true => Ok(()),
+        false => Err(RequestError::UnknownTokenId { id, vocab_size }),
+    }
+}
+
 /// A sequence to be read: ids, and the pictures that replace some of them.
 #[derive(Debug, Clone)]
 pub struct DecoderInput<B: VlmBackend> {
@@ -61,19 +69,14 @@ impl<B: VlmBackend> DecoderInput<B> {
         self.images.iter().map(|image| image.range().len()).sum()
     }
 
-    /// Checks what an unchecked index on a GPU would not: that every id that will be looked up is
-    /// in the table.
+    /// Checks every id that will be looked up.
     pub(super) fn check_ids(&self, vocab_size: usize) -> Result<()> {
         let mut images = self.images.iter().map(InputImage::range).peekable();
         for (position, id) in self.token_ids.iter().enumerate() {
             while images.next_if(|image| image.end <= position).is_some() {}
             let is_placeholder = images.peek().is_some_and(|image| image.contains(&position));
-            if !is_placeholder && *id as usize >= vocab_size {
-                return Err(RequestError::UnknownTokenId {
-                    id: *id,
-                    vocab_size,
-                }
-                .into());
+            if !is_placeholder {
+                check_id(*id, vocab_size)?;
             }
         }
         Ok(())

@@ -4,10 +4,10 @@ use std::ops::{ControlFlow, Range};
 
 use burn::tensor::Tensor;
 
-use super::input::DecoderInput;
+use super::input::{DecoderInput, check_id};
 use crate::error::{Error, Result};
 use crate::kernels::{VlmBackend, WorkStream};
-use crate::nn::{KvCache, LlamaConfig, LlamaDecoder, LogitsFor};
+use crate::nn::{CacheFull, KvCache, LlamaConfig, LlamaDecoder, LogitsFor};
 
 /// Tokens of a prompt that are read at once. More would keep the matrix units no busier, and
 /// memory for the scores of attention grows with it.
@@ -23,6 +23,8 @@ const SLOT: usize = 0;
 #[derive(Debug)]
 pub struct Sequence<B: VlmBackend> {
     cache: KvCache<B>,
+    /// Tokens that the cache may grow to hold.
+    capacity: usize,
     stream: WorkStream,
     /// What the cache holds.
     held: DecoderInput<B>,
@@ -31,18 +33,31 @@ pub struct Sequence<B: VlmBackend> {
 impl<B: VlmBackend> Sequence<B> {
     /// An empty sequence with room for `capacity` tokens.
     pub fn new(config: &LlamaConfig, capacity: usize, device: &B::Device) -> Self {
+        Self::growing(config, capacity, capacity, device)
+    }
+
+    /// An empty sequence that may hold `capacity` tokens, with room for `expected` of them. Beyond
+    /// these it grows by doubling: memory goes with what is said, not with what could be.
+    pub fn growing(
+        config: &LlamaConfig,
+        expected: usize,
+        capacity: usize,
+        device: &B::Device,
+    ) -> Self {
         let stream = WorkStream::current();
-        let cache = stream.run(|| KvCache::new(config, 1, capacity, device));
+        let room = expected.min(capacity);
+        let cache = stream.run(|| KvCache::new(config, 1, room, device));
         Self {
             cache,
+            capacity,
             stream,
             held: DecoderInput::default(),
         }
     }
 
-    /// Tokens it holds room for.
+    /// Tokens it may hold.
     pub fn capacity(&self) -> usize {
-        self.cache.capacity()
+        self.capacity
     }
 
     /// Tokens it holds.
@@ -83,22 +98,13 @@ impl<B: VlmBackend> Sequence<B> {
         input: &DecoderInput<B>,
         go_on: impl Fn() -> ControlFlow<()>,
     ) -> Result<Option<Tensor<B, 2>>> {
-        if input.len() > self.capacity() {
-            return Err(Error::ContextOverflow {
-                prompt_tokens: input.len(),
-                max_new_tokens: 0,
-                context_length: self.capacity(),
-            });
-        }
+        self.check_room(input.len())?;
         input.check_ids(config.vocab_size)?;
         // The last token is read again where everything is held: its logits are not.
         let common = self.held.common_prefix(input).min(input.len() - 1);
         let common = self.held.truncate(common);
         self.cache.truncate(SLOT, common);
-        if self
-            .stream
-            .run(|| self.cache.rotate_for(config, input.len()))
-        {
+        if self.prepare(config, input.len()) {
             self.held = DecoderInput::default();
         }
         self.read_behind(decoder, input, go_on)
@@ -115,10 +121,41 @@ impl<B: VlmBackend> Sequence<B> {
         config: &LlamaConfig,
         token_id: u32,
     ) -> Result<Tensor<B, 2>> {
-        let mut longer = self.held.clone();
-        longer.token_ids.push(token_id);
-        let logits = self.read(decoder, config, &longer, || ControlFlow::Continue(()))?;
-        Ok(logits.expect("nobody stops the reading"))
+        let seq_len = self.len() + 1;
+        self.check_room(seq_len)?;
+        check_id(token_id, config.vocab_size)?;
+        if self.prepare(config, seq_len) {
+            let mut again = std::mem::take(&mut self.held);
+            again.token_ids.push(token_id);
+            let logits = self.read_behind(decoder, &again, || ControlFlow::Continue(()))?;
+            return Ok(logits.expect("nobody stops the reading"));
+        }
+        let decoded = self.stream.run(|| {
+            let embeds = decoder.embed_tokens.forward(&[token_id], vec![]);
+            decoder.decode(embeds, &mut self.cache, &[SLOT])
+        });
+        let logits = decoded.map_err(overflow)?;
+        self.held.token_ids.push(token_id);
+        Ok(logits)
+    }
+
+    fn check_room(&self, seq_len: usize) -> Result<()> {
+        let (needed, capacity) = (seq_len, self.capacity);
+        match needed <= capacity {
+            true => Ok(()),
+            false => Err(overflow(CacheFull { needed, capacity })),
+        }
+    }
+
+    /// Makes room and rotations for `seq_len` tokens; returns whether the cache was emptied for it.
+    fn prepare(&mut self, config: &LlamaConfig, seq_len: usize) -> bool {
+        self.stream.run(|| {
+            if seq_len > self.cache.capacity() {
+                let room = seq_len.next_power_of_two().min(self.capacity);
+                self.cache.grow(config, room);
+            }
+            self.cache.rotate_for(config, seq_len)
+        })
     }
 
     /// Reads what `input` holds behind `self.held`, chunk by chunk.
@@ -173,10 +210,14 @@ impl<B: VlmBackend> Sequence<B> {
                 false => decoder.prefill(embeds, &mut self.cache, SLOT, logits_for),
             }
         });
-        read.map_err(|full| Error::ContextOverflow {
-            prompt_tokens: full.needed,
-            max_new_tokens: 0,
-            context_length: full.capacity,
-        })
+        read.map_err(overflow)
+    }
+}
+
+fn overflow(full: CacheFull) -> Error {
+    Error::ContextOverflow {
+        prompt_tokens: full.needed,
+        max_new_tokens: 0,
+        context_length: full.capacity,
     }
 }

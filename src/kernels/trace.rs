@@ -4,6 +4,8 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::fmt;
 
+use crate::error::DeviceError;
+
 #[cfg(any(feature = "cube", feature = "flex"))]
 use super::LaunchRefused;
 
@@ -57,6 +59,18 @@ impl KernelReport {
             *self.calls.entry(key).or_default() += count;
         }
         self.refusals.extend(other.refusals);
+    }
+
+    /// # Errors
+    /// [`DeviceError::KernelRefused`] if a kernel was refused.
+    pub(crate) fn check_strict(&self) -> Result<(), DeviceError> {
+        match self.refusals().next() {
+            None => Ok(()),
+            Some((kernel, reason)) => Err(DeviceError::KernelRefused {
+                kernel,
+                reason: reason.to_string(),
+            }),
+        }
     }
 }
 

@@ -17,7 +17,7 @@ pub struct CacheFull {
 }
 
 /// One slab of keys and one of values for each layer, `[slot, kv_head, position, head_dim]`,
-/// allocated once and written in place.
+/// written in place: an append never copies it, only [`grow`](KvCache::grow) does.
 ///
 /// A slot is one sequence; its length lives here beside the numbers, so that the two cannot
 /// disagree. The rotation of positions belongs to the cache as well: what is in it was rotated so.
@@ -88,6 +88,24 @@ impl<B: VlmBackend> KvCache<B> {
     /// If there is no such slot.
     pub fn truncate(&mut self, slot: usize, len: usize) {
         self.lens[slot] = self.lens[slot].min(len);
+    }
+
+    /// Makes room for `capacity` tokens a slot, in new slabs: what the slots hold is copied, once.
+    ///
+    /// # Panics
+    /// If `capacity` is smaller than the present one.
+    pub fn grow(&mut self, config: &LlamaConfig, capacity: usize) {
+        assert!(capacity >= self.capacity, "a cache does not shrink");
+        let longest = self.lens.iter().copied().max().unwrap_or(0);
+        for layer in &mut self.layers {
+            let slabs = layer.slabs.take();
+            layer.slabs = slabs.map(|slabs| slabs.map(|slab| grown(slab, longest, capacity)));
+        }
+        let device = self.rope.cos.device();
+        // The length that decides is its own deciding length: the rotations stay what they are.
+        let seq_len = self.rope.deciding_len;
+        self.rope = RopeTable::new(&config.rope, config.head_dim, capacity, seq_len, &device);
+        self.capacity = capacity;
     }
 
     /// Makes the rotations those of sequences of `seq_len` tokens. Where that changes them, the
@@ -161,5 +179,17 @@ impl<B: VlmBackend> KvCache<B> {
     /// Puts the slabs of a layer back.
     pub(super) fn put_back(&mut self, layer: usize, slabs: [Tensor<B, 4>; 2]) {
         self.layers[layer].slabs = Some(slabs);
+    }
+}
+
+/// A slab of `capacity` positions that begins with the first `longest` of `slab`.
+fn grown<B: VlmBackend>(slab: Tensor<B, 4>, longest: usize, capacity: usize) -> Tensor<B, 4> {
+    let [num_slots, num_kv_heads, _, head_dim] = slab.dims();
+    let held = [0..num_slots, 0..num_kv_heads, 0..longest, 0..head_dim];
+    let shape = [num_slots, num_kv_heads, capacity, head_dim];
+    let larger = Tensor::zeros(shape, (&slab.device(), slab.dtype()));
+    match longest {
+        0 => larger,
+        _ => larger.slice_assign(held.clone(), slab.slice(held)),
     }
 }

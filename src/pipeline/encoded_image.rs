@@ -9,7 +9,7 @@ use burn::tensor::Tensor;
 use super::multimodal::MultimodalPipeline;
 use crate::error::Result;
 use crate::image::ImageInput;
-use crate::kernels::VlmBackend;
+use crate::kernels::{KernelReport, VlmBackend};
 
 /// A picture that was encoded and projected: rows of the decoder's width, on the device.
 ///
@@ -25,10 +25,16 @@ struct Inner<B: VlmBackend> {
     rows: Tensor<B, 2>,
     image_time: Duration,
     encode_time: Duration,
+    kernels: KernelReport,
 }
 
 impl<B: VlmBackend> EncodedImage<B> {
-    pub(super) fn new(rows: Tensor<B, 2>, image_time: Duration, encode_time: Duration) -> Self {
+    pub(super) fn new(
+        rows: Tensor<B, 2>,
+        image_time: Duration,
+        encode_time: Duration,
+        kernels: KernelReport,
+    ) -> Self {
         // A cache may outlive the pictures it was read from, so a key is never given twice; an address
         // would be. Pictures of several pipelines meet in one session, so they share the count.
         static NEXT_KEY: AtomicU64 = AtomicU64::new(0);
@@ -39,6 +45,7 @@ impl<B: VlmBackend> EncodedImage<B> {
                 rows,
                 image_time,
                 encode_time,
+                kernels,
             }),
         }
     }
@@ -65,6 +72,11 @@ impl<B: VlmBackend> EncodedImage<B> {
     /// Time taken to encode and project it.
     pub fn encode_time(&self) -> Duration {
         self.inner.encode_time
+    }
+
+    /// Which kernels encoded and projected it.
+    pub fn kernels(&self) -> &KernelReport {
+        &self.inner.kernels
     }
 
     /// Tells this picture from every other, also from those that are gone.

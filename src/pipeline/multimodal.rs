@@ -16,7 +16,7 @@ use super::stream::AnswerStream;
 use crate::error::{ConfigError, DeviceError, Error, RequestError, Result};
 use crate::generation::{DecoderInput, GenerationOptions, Sequence, StopRules};
 use crate::image::{ImageInput, PixelValues, PreprocessConfig};
-use crate::kernels::VlmBackend;
+use crate::kernels::{KernelTrace, VlmBackend};
 use crate::models::{ModelSpec, VisionConfig, VisionLanguageModel, read_config};
 use crate::nn::RopeScaling;
 use crate::text::{ChatTemplate, Message, PromptTokens, Tokenizer};
@@ -115,12 +115,12 @@ impl<B: VlmBackend> MultimodalPipeline<B> {
         let shape = pixel_values.shape();
         let data = TensorData::new(pixel_values.into_data(), shape);
         let tiles = Tensor::from_data(data, (&self.inner.device, DType::F32));
-        let rows = self.encode_tiles(tiles)?;
-        Ok(EncodedImage::new(
-            rows,
-            image_time,
-            started.elapsed() - image_time,
-        ))
+        let (rows, kernels) = KernelTrace::collect(|| self.encode_tiles(tiles));
+        if self.inner.kernels == KernelPolicy::Strict {
+            kernels.check_strict()?;
+        }
+        let encode_time = started.elapsed() - image_time;
+        Ok(EncodedImage::new(rows?, image_time, encode_time, kernels))
     }
 
     /// Prepares the pixels of a picture, the first half of [`encode`](Self::encode).
@@ -198,11 +198,10 @@ impl<B: VlmBackend> MultimodalPipeline<B> {
         let images = self.encode_all(&request.images)?;
         let prompt = self.read_messages(&request.all_messages(), &images, &request.settings)?;
         let options = self.generation_options(&request.settings, prompt.len())?;
-        // Allocators reuse blocks of a size they know, so sizes come in steps.
-        let capacity = (prompt.len() + options.max_new_tokens - 1).next_multiple_of(64);
-        let capacity = capacity.min(self.inner.context_length);
-        let config = &self.inner.spec.config.decoder;
-        let sequence = Sequence::new(config, capacity, &self.inner.device);
+        // Allocators reuse blocks of a size they know, so sizes come in steps. Few answers are as
+        // long as they may be.
+        let expected = prompt.len() + options.max_new_tokens.min(DEFAULT_MAX_NEW_TOKENS);
+        let sequence = self.sequence(expected.next_multiple_of(64));
         AnswerStream::new(self, sequence, prompt, &images, options)
     }
 
@@ -327,7 +326,7 @@ impl<B: VlmBackend> MultimodalPipeline<B> {
         Ok(GenerationOptions {
             sampling: settings.sampling,
             seed: settings.seed,
-            max_new_tokens: self.max_new_tokens(settings.max_new_tokens, prompt_tokens)?,
+            max_new_tokens: self.max_new_tokens(settings.max_new_tokens, prompt_tokens),
             stop: StopRules {
                 end_of_text_ids,
                 stop_token_ids: settings.stop_token_ids.clone(),
@@ -340,29 +339,12 @@ impl<B: VlmBackend> MultimodalPipeline<B> {
     }
 
     /// The room that was asked for, or what there is of the usual one.
-    fn max_new_tokens(&self, asked: Option<usize>, prompt_tokens: usize) -> Result<usize> {
-        let context_length = self.inner.context_length;
-        let max_new_tokens = asked.unwrap_or_else(|| {
-            let room = (context_length + 1).saturating_sub(prompt_tokens);
+    fn max_new_tokens(&self, asked: Option<usize>, prompt_tokens: usize) -> usize {
+        asked.unwrap_or_else(|| {
+            // The last token of an answer is never read back.
+            let room = (self.inner.context_length + 1).saturating_sub(prompt_tokens);
             DEFAULT_MAX_NEW_TOKENS.min(room).max(1)
-        });
-        if max_new_tokens == 0 {
-            return Err(RequestError::Parameter {
-                parameter: "max_new_tokens",
-                found: "0".to_string(),
-                expected: "at least 1",
-            }
-            .into());
-        }
-        // The last token of an answer is never read back.
-        match prompt_tokens.saturating_add(max_new_tokens - 1) <= context_length {
-            true => Ok(max_new_tokens),
-            false => Err(Error::ContextOverflow {
-                prompt_tokens,
-                max_new_tokens,
-                context_length,
-            }),
-        }
+        })
     }
 
     /// An answer without its text: what is known before the first token.
@@ -372,6 +354,13 @@ impl<B: VlmBackend> MultimodalPipeline<B> {
             image_tokens: prompt.image_rows(),
             generated_tokens: 0,
         }
+    }
+
+    /// An empty sequence with room for `expected` tokens that may grow to the whole context.
+    pub(super) fn sequence(&self, expected: usize) -> Sequence<B> {
+        let inner = &*self.inner;
+        let config = &inner.spec.config.decoder;
+        Sequence::growing(config, expected, inner.context_length, &inner.device)
     }
 
     pub(super) fn timings(&self, images: &[EncodedImage<B>]) -> Timings {

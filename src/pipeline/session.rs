@@ -10,10 +10,14 @@ use crate::generation::{FinishReason, Sequence};
 use crate::kernels::VlmBackend;
 use crate::text::{Message, Part, Role};
 
+/// Tokens that a new session has room for: a few turns.
+const EXPECTED_TOKENS: usize = 512;
+
 /// A conversation. Each turn reads only what is new; the answer is the one that the whole
 /// conversation, asked afresh, would get.
 ///
-/// It may move to another thread between two steps. Its cache is as long as the pipeline's context.
+/// It may move to another thread between two steps. Its cache grows with what is said, up to the
+/// pipeline's context.
 ///
 /// # Examples
 /// ```no_run
@@ -42,8 +46,7 @@ struct History<B: VlmBackend> {
 
 impl<B: VlmBackend> Session<B> {
     pub(super) fn new(pipeline: MultimodalPipeline<B>) -> Self {
-        let config = &pipeline.spec().config.decoder;
-        let sequence = Sequence::new(config, pipeline.context_length(), pipeline.device());
+        let sequence = pipeline.sequence(EXPECTED_TOKENS);
         Self {
             sequence,
             pipeline,
@@ -86,8 +89,9 @@ impl<B: VlmBackend> Session<B> {
         &mut self,
         request: &AskRequest<I>,
     ) -> Result<SessionStream<'_, B>> {
+        let shown = self.pipeline.encode_all(&request.images)?;
         let mut images = self.history.images.clone();
-        images.extend(self.pipeline.encode_all(&request.images)?);
+        images.extend(shown.iter().cloned());
         let mut messages = self.history.messages.clone();
         messages.extend(request.all_messages());
         let prompt = self
@@ -97,7 +101,7 @@ impl<B: VlmBackend> Session<B> {
             .pipeline
             .generation_options(&request.settings, prompt.len())?;
         let stream =
-            AnswerStream::new(&self.pipeline, &mut self.sequence, prompt, &images, options)?;
+            AnswerStream::new(&self.pipeline, &mut self.sequence, prompt, &shown, options)?;
         let asked = History { messages, images };
         Ok(SessionStream {
             stream,

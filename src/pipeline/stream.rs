@@ -7,7 +7,7 @@ use super::encoded_image::EncodedImage;
 use super::multimodal::MultimodalPipeline;
 use crate::error::Result;
 use crate::generation::{DecoderInput, FinishReason, Generation, GenerationOptions, Sequence};
-use crate::kernels::VlmBackend;
+use crate::kernels::{KernelReport, VlmBackend};
 
 /// An iterator over the text of an answer, in whole characters.
 ///
@@ -30,11 +30,14 @@ pub struct AnswerStream<'a, B: VlmBackend, S: BorrowMut<Sequence<B>> = Sequence<
     generation: Generation<'a, B, S>,
     usage: Usage,
     timings: Timings,
+    /// What encoded the pictures of this request.
+    image_kernels: KernelReport,
     device: String,
     failed: bool,
 }
 
 impl<'a, B: VlmBackend, S: BorrowMut<Sequence<B>>> AnswerStream<'a, B, S> {
+    /// `images` are those that this request brings, for what they cost.
     pub(super) fn new(
         pipeline: &'a MultimodalPipeline<B>,
         sequence: S,
@@ -42,9 +45,14 @@ impl<'a, B: VlmBackend, S: BorrowMut<Sequence<B>>> AnswerStream<'a, B, S> {
         images: &[EncodedImage<B>],
         options: GenerationOptions,
     ) -> Result<Self> {
+        let mut image_kernels = KernelReport::default();
+        for image in images {
+            image_kernels.merge(image.kernels().clone());
+        }
         Ok(Self {
             usage: pipeline.usage(&prompt),
             timings: pipeline.timings(images),
+            image_kernels,
             device: pipeline.device_name(),
             generation: Generation::new(
                 &pipeline.model().decoder,
@@ -84,6 +92,8 @@ impl<'a, B: VlmBackend, S: BorrowMut<Sequence<B>>> AnswerStream<'a, B, S> {
     pub(super) fn answer(&self) -> Answer {
         let generation = &self.generation;
         let spent = generation.timings();
+        let mut kernels = self.image_kernels.clone();
+        kernels.merge(generation.kernels().clone());
         Answer {
             text: generation.text().to_string(),
             token_ids: generation.token_ids().to_vec(),
@@ -100,7 +110,7 @@ impl<'a, B: VlmBackend, S: BorrowMut<Sequence<B>>> AnswerStream<'a, B, S> {
                 ..self.timings
             },
             device: self.device.clone(),
-            kernels: generation.kernels().clone(),
+            kernels,
         }
     }
 }

@@ -21,6 +21,7 @@ laws![
     a_long_prompt_with_a_picture_across_a_chunk_border_equals_one_forward,
     token_by_token_equals_all_at_once,
     unwritten_rows_are_never_read,
+    a_sequence_that_grows_equals_one_that_had_the_room,
     a_sequence_that_goes_on_differently_equals_a_fresh_one,
     a_reading_that_was_stopped_between_chunks_leaves_no_trace,
     equal_ids_under_another_picture_are_read_again,
@@ -69,6 +70,21 @@ fn cached_steps_equal_one_forward_over_everything<B: VlmBackend>() -> Result<()>
         let whole = case.whole(&case.input_with(&token_ids[..11]))?;
         let first = (case.input.len() - 1) * case.vocab_size();
         assert_same_logits(name, &steps, &whole[first..], case.vocab_size());
+    }
+    Ok(())
+}
+
+fn a_sequence_that_grows_equals_one_that_had_the_room<B: VlmBackend>() -> Result<()> {
+    for name in [LLAVA, "dynamic_rope"] {
+        let case = fixture_case::<B>(name)?;
+        let (capacity, device) = (case.input.len() + 12, case.pipeline.device());
+        let config = &case.pipeline.spec().config.decoder;
+        // It grows for the prompt, and again while the answer is written.
+        let mut growing = Sequence::growing(config, 8, capacity, device);
+        let (token_ids, logits) = case.greedy(&mut growing, 12)?;
+        let (expected_ids, expected) = case.greedy(&mut case.sequence(capacity), 12)?;
+        assert_eq!(token_ids, expected_ids, "{name}");
+        assert_same_logits(name, &logits, &expected, case.vocab_size());
     }
     Ok(())
 }

@@ -15,6 +15,7 @@ use crate::support::picture;
 laws![
     usage_counts_every_token_once,
     timings_cover_the_stages_that_ran,
+    kernels_of_the_encoder_are_counted_with_those_of_the_answer,
     kernels_are_counted_by_what_was_read,
     drawn_tokens_count_the_sampling_kernel,
     strict_kernels_answer_alike_or_name_what_was_refused,
@@ -86,6 +87,25 @@ fn timings_cover_the_stages_that_ran<B: VlmBackend>() -> Result<()> {
     ];
     assert_eq!(unused, [Duration::ZERO; 3]);
     assert_eq!(short.decode_tokens_per_second(), None);
+    Ok(())
+}
+
+fn kernels_of_the_encoder_are_counted_with_those_of_the_answer<B: VlmBackend>() -> Result<()> {
+    let pipeline = open::<B>(LLAVA)?;
+    let fixture = Fixture::open(LLAVA)?;
+    let photo = pipeline.encode(&fixture.images[0])?;
+    let answer = pipeline.answer(&fixture.request(std::slice::from_ref(&photo))?)?;
+    let vision = pipeline.spec().config.vision.as_ref();
+    let encoder = &vision.expect("the model has eyes").encoder;
+    // One before the layers, two in each.
+    let norms = 1 + 2 * encoder.num_hidden_layers;
+    assert_eq!(calls(&answer, "layer_norm"), norms);
+    assert!(
+        photo
+            .kernels()
+            .calls()
+            .any(|(name, ..)| name == "layer_norm")
+    );
     Ok(())
 }
 

@@ -15,6 +15,7 @@ laws![
     a_trained_model_goes_on_as_if_asked_afresh,
     a_second_picture_joins_the_first,
     a_second_turn_reads_only_what_is_new,
+    a_turn_costs_the_pictures_it_brings_and_no_others,
     an_undone_turn_leaves_no_trace,
     a_picture_shown_after_an_undone_one_is_not_taken_for_it,
     a_session_goes_on_on_another_thread,
@@ -64,6 +65,17 @@ impl<B: VlmBackend> Talk<B> {
         self.whole = self.whole.clone().assistant(answer.text.clone());
         Ok(())
     }
+}
+
+fn a_turn_costs_the_pictures_it_brings_and_no_others<B: VlmBackend>() -> Result<()> {
+    let pipeline = open::<B>(LLAVA)?;
+    let photo = pipeline.encode(&picture(1))?;
+    let mut session = pipeline.session();
+    let first = session.turn(&request(std::slice::from_ref(&photo), FIRST))?;
+    let second = session.turn(&request(&[], SECOND))?;
+    assert_eq!(first.timings.encode, photo.encode_time());
+    assert!(second.usage.image_tokens > 0 && second.timings.encode.is_zero());
+    Ok(())
 }
 
 fn request<B: VlmBackend>(images: &[EncodedImage<B>], text: &str) -> AskRequest<EncodedImage<B>> {
