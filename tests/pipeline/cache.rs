@@ -79,8 +79,12 @@ fn a_sequence_that_grows_equals_one_that_had_the_room<B: VlmBackend>() -> Result
         let case = fixture_case::<B>(name)?;
         let (capacity, device) = (case.input.len() + 12, case.pipeline.device());
         let config = &case.pipeline.spec().config.decoder;
-        // It grows for the prompt, and again while the answer is written.
         let mut growing = Sequence::growing(config, 8, capacity, device);
+        // It holds the start of the prompt when it has to grow for the rest.
+        let mut start = case.input.clone();
+        start.token_ids.truncate(6);
+        start.images.clear();
+        case.read(&mut growing, &start)?;
         let (token_ids, logits) = case.greedy(&mut growing, 12)?;
         let (expected_ids, expected) = case.greedy(&mut case.sequence(capacity), 12)?;
         assert_eq!(token_ids, expected_ids, "{name}");
