@@ -41,11 +41,11 @@ pub(crate) struct WgpuAdapter {
 pub(crate) fn cuda_devices() -> Result<usize, Absent> {
     use cudarc::driver::{CudaContext, sys};
 
-    // SAFETY: the function only loads the driver library by name; nothing else is called on it.
     #[expect(
         unsafe_code,
         reason = "the driver library may be absent, and loading it is unsafe"
     )]
+    // SAFETY: the function only loads the driver library by name; nothing else is called on it.
     let is_present = unsafe { sys::is_culib_present() };
     if !is_present {
         return Err("the CUDA driver library is not installed".to_string());

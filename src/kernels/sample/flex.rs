@@ -29,15 +29,19 @@ pub(in crate::kernels) fn run(
 /// A token and how likely it is, not normalised: the most likely has 1.
 #[derive(Debug, Clone, Copy)]
 struct Candidate {
+    logit: f32,
     weight: f32,
     id: usize,
 }
 
-// The most likely is the greatest; of equal ones the lowest id.
+// The most likely is the greatest; of equal ones the lowest id. Logits decide: at a high
+// temperature weights that differ round to the same number.
 impl Ord for Candidate {
     fn cmp(&self, other: &Self) -> Ordering {
-        self.weight
-            .total_cmp(&other.weight)
+        // A row that holds NaN has no candidates.
+        let by_logit = self.logit.partial_cmp(&other.logit);
+        by_logit
+            .unwrap_or(Ordering::Equal)
             .then(Reverse(self.id).cmp(&Reverse(other.id)))
     }
 }
@@ -68,7 +72,7 @@ fn draw(tier: Tier, logits: &[f32], row: &SampleRow) -> Option<usize> {
         weights: &mut weights,
     });
 
-    let kept = keep(weights, row);
+    let kept = keep(logits, &weights, row);
     let total: f64 = kept
         .iter()
         .map(|candidate| f64::from(candidate.weight))
@@ -106,11 +110,9 @@ impl Kernel for Weigh<'_> {
 }
 
 /// What may be drawn, from the most to the least likely.
-fn keep(weights: Vec<f32>, row: &SampleRow) -> Vec<Candidate> {
-    let candidates = weights
-        .into_iter()
-        .enumerate()
-        .map(|(id, weight)| Candidate { weight, id });
+fn keep(logits: &[f32], weights: &[f32], row: &SampleRow) -> Vec<Candidate> {
+    let pairs = logits.iter().zip(weights).enumerate();
+    let candidates = pairs.map(|(id, (&logit, &weight))| Candidate { logit, weight, id });
     // A heap orders only what is taken from it, and most draws take a few dozen.
     let mut heap: BinaryHeap<_> = candidates
         .filter(|candidate| candidate.weight > 0.0)

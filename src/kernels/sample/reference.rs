@@ -16,9 +16,11 @@ pub(crate) fn run<B: Backend>(logits: FloatTensor<B>, rows: &[SampleRow]) -> Int
     let has_no_choice = has_no_choice(&logits);
     // The largest becomes zero before the division, or a small temperature would overflow.
     let below_largest = logits.clone() - logits.max_dim(1);
-    let probabilities = softmax(below_largest / column(|row| row.temperature), 1);
-    let sorted = probabilities.clone().sort_descending(1);
-    let likely = filter(sorted.clone(), rows);
+    // Logits are ordered, not probabilities: at a high temperature those that differ round to the
+    // same number.
+    let sorted = below_largest.clone().sort_descending(1);
+    let probabilities = softmax(sorted.clone() / column(|row| row.temperature), 1);
+    let likely = filter(probabilities, rows);
 
     let drawn = likely.clone().sum_dim(1) * column(|row| row.uniform);
     let passed = likely
@@ -29,7 +31,7 @@ pub(crate) fn run<B: Backend>(logits: FloatTensor<B>, rows: &[SampleRow]) -> Int
     // Rounding may carry the draw past the last token that may be drawn. Where nothing can be
     // chosen nothing is likely, and place 0 stands in until the row is marked.
     let place = passed.int().sum_dim(1).min_pair(last).clamp_min(0);
-    let token = token_at(probabilities, sorted, place);
+    let token = token_at(below_largest, sorted, place);
     let token = token.mask_fill(has_no_choice, vocab_size as i64);
     token.reshape([num_rows]).into_primitive()
 }
@@ -59,16 +61,16 @@ fn filter<B: Backend>(sorted: Tensor<B, 2>, rows: &[SampleRow]) -> Tensor<B, 2> 
 ///
 /// Sorting the ids along would not do: backends sort equals in any order.
 fn token_at<B: Backend>(
-    probabilities: Tensor<B, 2>,
+    logits: Tensor<B, 2>,
     sorted: Tensor<B, 2>,
     place: Tensor<B, 2, Int>,
 ) -> Tensor<B, 2, Int> {
-    let [num_rows, vocab_size] = probabilities.dims();
+    let [num_rows, vocab_size] = logits.dims();
     let shape = [num_rows, vocab_size];
-    let probability = sorted.clone().gather(1, place.clone()).expand(shape);
-    let num_likelier = sorted.greater(probability.clone()).int().sum_dim(1);
+    let logit = sorted.clone().gather(1, place.clone()).expand(shape);
+    let num_likelier = sorted.greater(logit.clone()).int().sum_dim(1);
     let rank_among_equals = place - num_likelier; // [rows, 1]
-    let is_equal = probabilities.equal(probability);
+    let is_equal = logits.equal(logit);
     let num_equals = is_equal.clone().int().cumsum(1);
     let is_before = num_equals.lower_equal(rank_among_equals.expand(shape));
     let ids = ids::<B>(num_rows, vocab_size, &is_equal.device());
