@@ -1,5 +1,6 @@
 //! [`VlmBackend`] for CubeCL backends: this crate's kernels, one source for CUDA and WGPU.
 
+pub(super) mod loops;
 pub(super) mod reduce;
 pub(super) mod stored;
 

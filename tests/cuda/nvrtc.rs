@@ -22,11 +22,6 @@ pub(crate) struct Compiler {
     cache: PathBuf,
 }
 
-/// What a kernel may spill. `ptxas` keeps some kernels to 32, 40 or 48 registers so that more blocks
-/// fit a multiprocessor, and moves a few addresses to memory for it, far from the 255 there are. A
-/// kernel that runs out spills many hundreds.
-const TOLERATED_SPILL_BYTES: u32 = 128;
-
 /// What `ptxas` says about a kernel.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Resources {
@@ -158,7 +153,7 @@ impl Resources {
     ///
     /// What there is too much of.
     pub(crate) fn fit(&self, kernel: &EmittedKernel) -> Result<(), String> {
-        if self.spill_bytes > TOLERATED_SPILL_BYTES {
+        if self.spill_bytes > 0 {
             let Self {
                 spill_bytes,
                 registers,

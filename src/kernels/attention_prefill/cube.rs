@@ -18,6 +18,7 @@ use cubecl::prelude::*;
 use tile::Tile;
 
 use super::{AttentionInputs, AttentionMask};
+use crate::kernels::cube::loops::at_run_time;
 use crate::kernels::cube::reduce::pick;
 use crate::kernels::launch::{Grid, output, refuse, row_chunks};
 use crate::kernels::{KvRow, LaunchRefused};
@@ -113,13 +114,6 @@ struct Softmax {
     sums: Array<f32>,
 }
 
-/// The keys of a tile as a number that is only known at run time, for loops that must not be
-/// unrolled; see [`score`].
-#[cube]
-fn keys_of_tile(#[comptime] tile: Tile) -> usize {
-    CUBE_DIM_X as usize / tile.groups
-}
-
 #[cube]
 fn lane(#[comptime] tile: Tile) -> usize {
     UNIT_POS_X as usize % tile.lanes
@@ -192,7 +186,7 @@ fn load_queries<E: Float>(
             + source / rows.heads * query.stride(2)
             + column * query.stride(3);
         queries[row * comptime!(tile.pitch()) + column] = f32::cast_from(query[at]) * scale;
-        index += comptime!(tile.units());
+        index += at_run_time(comptime!(tile.units()), comptime!(tile.units()));
     }
 }
 
@@ -213,14 +207,13 @@ fn load_keys<C: Float>(
         let source = min(first_key + key, end - 1);
         let at = start + source * slab.stride(2) + column * slab.stride(3);
         keys[key * comptime!(tile.pitch()) + column] = f32::cast_from(slab[at]);
-        index += comptime!(tile.units());
+        index += at_run_time(comptime!(tile.units()), comptime!(tile.units()));
     }
 }
 
 /// The score of each row of the group and the key of the lane.
 ///
-/// The head is as long as at run time: NVIDIA's compiler would unroll a loop of known length over
-/// all of it, and run out of registers.
+/// The head is as long as at run time, for the reason of [`at_run_time`].
 #[cube]
 fn score(
     queries: &SharedMemory<f32>,
@@ -231,17 +224,25 @@ fn score(
     scores: &mut SharedMemory<f32>,
     #[comptime] tile: Tile,
 ) {
-    let pitch = comptime!(tile.pitch());
+    let (pitch, owned_rows) = comptime!((tile.pitch(), tile.rows_of_group()));
     let lane = lane(tile);
+    let mut sums = Array::<f32>::new(owned_rows);
     #[unroll]
-    for owned in 0..comptime!(tile.rows_of_group()) {
-        let row = row_of(owned, tile);
-        let mut score = 0.0f32;
-        for column in 0..head_dim {
-            score += queries[row * pitch + column] * keys[lane * pitch + column];
+    for owned in 0..owned_rows {
+        sums[owned] = 0.0f32;
+    }
+    for column in 0..head_dim {
+        let key = keys[lane * pitch + column];
+        #[unroll]
+        for owned in 0..owned_rows {
+            sums[owned] = sums[owned] + queries[row_of(owned, tile) * pitch + column] * key;
         }
+    }
+    #[unroll]
+    for owned in 0..owned_rows {
         let is_seen = first_key + lane < softmax.seen[owned];
-        scores[row * tile.lanes + lane] = select(is_seen, score, f32::min_value());
+        let score = select(is_seen, sums[owned], f32::min_value());
+        scores[row_of(owned, tile) * tile.lanes + lane] = score;
     }
 }
 
@@ -260,7 +261,7 @@ fn weigh(
     for owned in 0..comptime!(tile.rows_of_group()) {
         let start = row_of(owned, tile) * tile.lanes;
         let mut largest = softmax.largest[owned];
-        for key in 0..keys_of_tile(tile) {
+        for key in 0..at_run_time(tile.lanes, comptime!(tile.units())) {
             largest = max(largest, scores[start + key]);
         }
         let weight = (scores[start + lane] - largest).exp();
@@ -288,7 +289,7 @@ fn add_values(
 ) {
     let lane = lane(tile);
     let columns = comptime!(tile.columns_of_lane());
-    for key in 0..keys_of_tile(tile) {
+    for key in 0..at_run_time(tile.lanes, comptime!(tile.units())) {
         #[unroll]
         for owned in 0..comptime!(tile.rows_of_group()) {
             let weight = weights[row_of(owned, tile) * tile.lanes + key];

@@ -12,6 +12,7 @@ use cubecl::prelude::*;
 use super::Operands;
 use super::epilogue::finish;
 use crate::kernels::LaunchRefused;
+use crate::kernels::cube::loops::at_run_time;
 use crate::kernels::cube::reduce::sum_vector;
 use crate::kernels::cube::stored::{Storage, unpack};
 use crate::kernels::launch::{Grid, in_vectors};
@@ -19,6 +20,9 @@ use crate::kernels::linear::{Activation, LinearEpilogue};
 
 /// Rows that the kernel takes; each costs a unit one sum in registers.
 pub(super) const MAX_ROWS: usize = 8;
+/// Numbers of `x` that a unit holds at a time, all rows together. With 64, NVIDIA's compiler runs out
+/// of registers.
+const MAX_NUMBERS: usize = 32;
 
 /// Output features of a cube. `LANES` units share the row of weights of one.
 const FEATURES: usize = 8;
@@ -51,10 +55,10 @@ fn few_rows_kernel<E: Float, W: Numeric, P: Float, M: Size, N: Size>(
     let pitch = x.stride(0) / x.vector_size();
     let columns = x.shape(1) / x.vector_size();
 
-    let mut sums = Array::<Vector<f32, N>>::new(rows);
+    let mut sums = Array::<f32>::new(rows);
     #[unroll]
     for row in 0..rows {
-        sums[row] = Vector::new(0.0);
+        sums[row] = 0.0f32;
     }
     let mut column = lane;
     while column < columns {
@@ -62,15 +66,15 @@ fn few_rows_kernel<E: Float, W: Numeric, P: Float, M: Size, N: Size>(
         #[unroll]
         for row in 0..rows {
             let value = x[min(row.runtime(), num_rows - 1) * pitch + column];
-            sums[row] += Vector::cast_from(value) * weights;
+            sums[row] += sum_vector::<N>(Vector::cast_from(value) * weights);
         }
-        column += LANES;
+        column += at_run_time(LANES, UNITS);
     }
 
     let mut parts = SharedMemory::<f32>::new(comptime!(FEATURES * rows * PITCH));
     #[unroll]
     for row in 0..rows {
-        parts[(group * rows + row) * PITCH + lane] = sum_vector::<N>(sums[row]);
+        parts[(group * rows + row) * PITCH + lane] = sums[row];
     }
     sync_cube();
     if (UNIT_POS_X as usize) < FEATURES * rows {
@@ -95,9 +99,9 @@ pub(super) fn launch<R: CubeRuntime>(
 ) -> Result<CubeTensor<R>, LaunchRefused> {
     let [rows, _] = x.shape().dims();
     let [out_features, _] = weight.shape().dims();
-    let operands = Operands::new(x, weight, epilogue, usize::MAX)?;
     // One compiled kernel for each power of two.
     let kernel_rows = rows.next_power_of_two();
+    let operands = Operands::new(x, weight, epilogue, MAX_NUMBERS / kernel_rows)?;
     let grid = Grid {
         cubes: [out_features.div_ceil(FEATURES), 1, 1],
         units: UNITS as u32,

@@ -12,6 +12,7 @@ use cubecl::prelude::*;
 use super::Operands;
 use super::epilogue::finish;
 use crate::kernels::LaunchRefused;
+use crate::kernels::cube::loops::at_run_time;
 use crate::kernels::cube::stored::{Storage, unpack};
 use crate::kernels::launch::{Grid, in_vectors};
 use crate::kernels::linear::{Activation, LinearEpilogue};
@@ -57,22 +58,18 @@ fn tiled_kernel<E: Float, W: Numeric, P: Float, M: Size, N: Size>(
     }
     let mut first_column = 0usize;
     while first_column < columns {
-        load_tile::<E, N, N>(
-            x,
-            first_row,
-            first_column,
-            columns,
-            &mut x_tile,
-            Storage::Native,
-        );
-        load_tile::<W, M, N>(
-            weight,
-            first_feature,
-            first_column,
-            columns,
-            &mut weight_tile,
-            storage,
-        );
+        let mut index = UNIT_POS_X as usize;
+        while index < comptime!(TILE * DEPTH / x.vector_size()) {
+            let depth = comptime!(DEPTH / x.vector_size());
+            let (row, column) = (index / depth, index % depth);
+            let (x_row, feature) = (first_row + row, first_feature + row);
+            let source = first_column + column;
+            let from_x = load::<E, N, N>(x, x_row, source, columns, Storage::Native);
+            let from_weight = load::<W, M, N>(weight, feature, source, columns, storage);
+            store_turned::<N>(from_x, row, column, &mut x_tile);
+            store_turned::<N>(from_weight, row, column, &mut weight_tile);
+            index += at_run_time(UNITS, UNITS);
+        }
         sync_cube();
         for depth in 0..DEPTH {
             multiply(
@@ -105,36 +102,36 @@ fn tiled_kernel<E: Float, W: Numeric, P: Float, M: Size, N: Size>(
     }
 }
 
-/// Loads `TILE` rows and `DEPTH` columns, turned so that a column lies in one piece.
-///
-/// Rows beyond the last repeat it, and their products are not stored; columns beyond the last are
-/// zero.
+/// Some elements of a row of `matrix`. Rows beyond the last repeat it, and their products are not
+/// stored; columns beyond the last are zero.
 #[cube]
-fn load_tile<W: Numeric, M: Size, N: Size>(
+fn load<W: Numeric, M: Size, N: Size>(
     matrix: &Tensor<Vector<W, M>>,
-    first_row: usize,
-    first_column: usize,
+    row: usize,
+    column: usize,
     columns: usize,
-    tile: &mut SharedMemory<f32>,
     #[comptime] storage: Storage,
+) -> Vector<f32, N> {
+    let mut elements = Vector::<f32, N>::new(0.0);
+    if column < columns {
+        let pitch = matrix.stride(0) / matrix.vector_size();
+        let stored = matrix[min(row, matrix.shape(0) - 1) * pitch + column];
+        elements = unpack::<W, M, N>(stored, storage);
+    }
+    elements
+}
+
+/// Stores a piece of a row so that a column of the tile lies in one piece.
+#[cube]
+fn store_turned<N: Size>(
+    elements: Vector<f32, N>,
+    row: usize,
+    column: usize,
+    tile: &mut SharedMemory<f32>,
 ) {
-    let width = N::value();
-    let depth = comptime!(DEPTH / width);
-    let pitch = matrix.stride(0) / matrix.vector_size();
     #[unroll]
-    for step in 0..comptime!(TILE * DEPTH / width / UNITS) {
-        let index = step * UNITS + UNIT_POS_X as usize;
-        let (row, column) = (index / depth, index % depth);
-        let mut elements = Vector::<f32, N>::new(0.0);
-        if first_column + column < columns {
-            let source = min(first_row + row, matrix.shape(0) - 1);
-            let stored = matrix[source * pitch + first_column + column];
-            elements = unpack::<W, M, N>(stored, storage);
-        }
-        #[unroll]
-        for element in 0..width {
-            tile[(column * width + element) * PITCH + row] = elements[element];
-        }
+    for element in 0..N::value() {
+        tile[(column * N::value() + element) * PITCH + row] = elements[element];
     }
 }
 
