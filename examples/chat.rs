@@ -23,7 +23,7 @@ use model::ModelArgs;
 
 const HELP: &str = "\
 /image PATH  show a picture with the next question
-/undo        take the last question and its answer back, its pictures with it
+/undo        take the last question and its answer back; its pictures wait for the next
 /clear       forget the conversation and its pictures
 /quit        end; so does Ctrl-D
 /help        this list";
@@ -82,6 +82,8 @@ struct Chat<'a> {
     settings: &'a AnswerArgs,
     session: AnySession,
     waiting: Vec<AnyImage>,
+    /// The pictures of each question so far.
+    shown: Vec<Vec<AnyImage>>,
 }
 
 impl<'a> Chat<'a> {
@@ -91,6 +93,7 @@ impl<'a> Chat<'a> {
             settings,
             session: pipeline.session(),
             waiting: Vec::new(),
+            shown: Vec::new(),
         }
     }
 
@@ -124,7 +127,12 @@ impl<'a> Chat<'a> {
 
     fn undo(&mut self) {
         match self.session.undo() {
-            true => eprintln!("taken back"),
+            true => {
+                let mut images = self.shown.pop().unwrap_or_default();
+                images.append(&mut self.waiting);
+                self.waiting = images;
+                eprintln!("taken back");
+            }
             false => eprintln!("nothing to take back"),
         }
     }
@@ -132,6 +140,7 @@ impl<'a> Chat<'a> {
     fn clear(&mut self) {
         self.session = self.pipeline.session();
         self.waiting.clear();
+        self.shown.clear();
         eprintln!("forgotten");
     }
 
@@ -144,7 +153,7 @@ impl<'a> Chat<'a> {
         let mut stream = self.session.stream(&self.settings.apply(request)?)?;
         answer::print_pieces(&mut stream)?;
         answer::print_cost(&stream.finish()?);
-        self.waiting.clear();
+        self.shown.push(std::mem::take(&mut self.waiting));
         Ok(())
     }
 }

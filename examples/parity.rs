@@ -6,7 +6,10 @@
 //! `reference.safetensors` with the tensors of each stage, `reference.json` with the text and the
 //! tolerance. Exits with 1 when a stage is outside of it.
 
-use std::path::{Path, PathBuf};
+#[path = "common/fixture.rs"]
+mod fixture;
+
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail, ensure};
@@ -14,15 +17,13 @@ use burn::tensor::{DType, Tensor, TensorData};
 use burn_vlm::generation::{DecoderInput, InputImage};
 use burn_vlm::kernels::{SplicedRows, VlmBackend};
 use burn_vlm::nn::{KvCache, LogitsFor, RopePrecision};
-use burn_vlm::text::{Message, Part, Role};
-use burn_vlm::weights::{Checkpoint, WeightType};
 use burn_vlm::{
-    AnyPipeline, AskRequest, DeviceName, FinishReason, ImageInput, LoadOptions, MultimodalPipeline,
-    PipelineVisitor,
+    AnyPipeline, DeviceName, FinishReason, LoadOptions, MultimodalPipeline, PipelineVisitor,
 };
 use clap::Parser;
-use serde::Deserialize;
 use serde_json::json;
+
+use fixture::Fixture;
 
 /// One 8-bit step after normalisation, and the mean that rounding alone would not reach.
 const PIXEL_TOLERANCE: f32 = 0.02;
@@ -145,127 +146,6 @@ impl Comparison {
     }
 }
 
-/// A fixture folder.
-struct Fixture {
-    request: RequestFile,
-    reference: ReferenceFile,
-    tensors: Checkpoint,
-    images: Vec<ImageInput>,
-}
-
-#[derive(Deserialize)]
-struct RequestFile {
-    messages: Vec<MessageFile>,
-    template: Option<String>,
-    max_new_tokens: usize,
-    adapter: Option<String>,
-}
-
-#[derive(Deserialize)]
-struct MessageFile {
-    role: String,
-    content: Vec<PartFile>,
-}
-
-#[derive(Deserialize)]
-#[serde(tag = "type", rename_all = "lowercase")]
-enum PartFile {
-    Text { text: String },
-    Image { file: String },
-}
-
-#[derive(Deserialize)]
-struct ReferenceFile {
-    text: String,
-    float32_tolerance: f32,
-}
-
-impl Fixture {
-    fn open(folder: &Path) -> Result<Self> {
-        let read = |name: &str| {
-            let path = folder.join(name);
-            std::fs::read(&path).with_context(|| format!("cannot read {}", path.display()))
-        };
-        let request: RequestFile = serde_json::from_slice(&read("request.json")?)?;
-        if request.adapter.is_some() {
-            bail!("the request names an adapter, which is not available in this version");
-        }
-        let parts = request.messages.iter().flat_map(|message| &message.content);
-        let files = parts.filter_map(|part| match part {
-            PartFile::Image { file } => Some(folder.join(file)),
-            PartFile::Text { .. } => None,
-        });
-        let images = files
-            .map(|file| Ok(ImageInput::open(file)?))
-            .collect::<Result<_>>()?;
-        Ok(Self {
-            images,
-            reference: serde_json::from_slice(&read("reference.json")?)?,
-            tensors: Checkpoint::open_files(&[folder.join("reference.safetensors")])?,
-            request,
-        })
-    }
-
-    /// The request, over pictures of any kind.
-    fn request<I: Clone>(&self, images: &[I]) -> Result<AskRequest<I>> {
-        let mut images = images.iter().cloned();
-        let mut request = AskRequest::new().max_new_tokens(self.request.max_new_tokens);
-        for message in &self.request.messages {
-            let role = match message.role.as_str() {
-                "system" => Role::System,
-                "user" => Role::User,
-                "assistant" => Role::Assistant,
-                other => bail!("unknown role {other} in request.json"),
-            };
-            let parts = message.content.iter().map(|part| match part {
-                PartFile::Text { text } => Part::Text(text.clone()),
-                PartFile::Image { .. } => Part::Image,
-            });
-            let message = Message {
-                role,
-                parts: parts.collect(),
-            };
-            let shown = message
-                .parts
-                .iter()
-                .filter(|part| **part == Part::Image)
-                .count();
-            request = request.message(message, images.by_ref().take(shown).collect::<Vec<_>>());
-        }
-        Ok(match &self.request.template {
-            Some(template) => request.template(template),
-            None => request,
-        })
-    }
-
-    fn has(&self, name: &str) -> bool {
-        self.tensors.get(name).is_some()
-    }
-
-    fn floats(&self, name: &str) -> Result<Vec<f32>> {
-        Ok(self
-            .tensors
-            .read_as(name, WeightType::F32)?
-            .iter::<f32>()
-            .collect())
-    }
-
-    fn shape(&self, name: &str) -> Result<Vec<usize>> {
-        let info = self
-            .tensors
-            .get(name)
-            .with_context(|| format!("no tensor {name}"))?;
-        Ok(info.shape().to_vec())
-    }
-
-    fn ids(&self, name: &str) -> Result<Vec<i64>> {
-        let stored = self.tensors.read(name)?;
-        let ids = stored.bytes().chunks_exact(8);
-        ids.map(|id| Ok(i64::from_le_bytes(id.try_into()?)))
-            .collect()
-    }
-}
-
 /// Runs every stage on whichever backend was chosen.
 struct Stages<'a> {
     fixture: &'a Fixture,
@@ -314,7 +194,7 @@ fn compare_vision<B: VlmBackend>(
     fixture: &Fixture,
     stages: &mut Vec<Stage>,
 ) -> Result<Vec<Tensor<B, 2>>> {
-    let [tiles, height, width] = match fixture.shape("pixel_values")?[..] {
+    let [tiles, height, width] = match *fixture.shape("pixel_values")? {
         [tiles, _, height, width] => [tiles, height, width],
         [_, height, width] => [1, height, width],
         ref shape => bail!("pixel_values has shape {shape:?}"),
@@ -337,8 +217,8 @@ fn compare_decoder<B: VlmBackend>(
     rows: Vec<Tensor<B, 2>>,
     stages: &mut Vec<Stage>,
 ) -> Result<()> {
-    let prompt = pipeline.prompt(&fixture.request(&fixture.images)?)?;
-    let theirs = fixture.ids("prompt_ids")?;
+    let prompt = pipeline.prompt(&fixture.request(&fixture.images))?;
+    let theirs = fixture.ids::<i64>("prompt_ids")?;
     // A placeholder is any number in the reference; where rows go is what counts.
     let is_row = |at: usize| {
         prompt
@@ -373,7 +253,7 @@ fn compare_decoder<B: VlmBackend>(
         images: images.collect(),
         token_ids: prompt.ids,
     };
-    let generated = fixture.ids("generated_ids")?;
+    let generated = fixture.ids::<i64>("generated_ids")?;
     let (logits, step_logits) = decode_along(pipeline, &input, &generated)?;
     stages.push(compare("logits", logits, fixture)?);
     stages.push(compare("step_logits", step_logits, fixture)?);
@@ -424,8 +304,8 @@ fn compare_answer<B: VlmBackend>(
     fixture: &Fixture,
     stages: &mut Vec<Stage>,
 ) -> Result<()> {
-    let answer = pipeline.answer(&fixture.request(&fixture.images)?)?;
-    let mut theirs = fixture.ids("generated_ids")?;
+    let answer = pipeline.answer(&fixture.request(&fixture.images))?;
+    let mut theirs = fixture.ids::<i64>("generated_ids")?;
     if answer.finish == FinishReason::EndOfText {
         theirs.pop();
     }
@@ -436,11 +316,11 @@ fn compare_answer<B: VlmBackend>(
         is_equal: ours == theirs,
         detail: format!("{} tokens", ours.len()),
     });
-    let text = &fixture.reference.text;
+    let text = fixture.text();
     stages.push(Stage {
         name: "text",
         difference: None,
-        is_equal: answer.text == *text,
+        is_equal: answer.text == text,
         detail: format!("{:?}", answer.text),
     });
     Ok(())
@@ -448,7 +328,7 @@ fn compare_answer<B: VlmBackend>(
 
 fn compare(name: &'static str, ours: Vec<f32>, fixture: &Fixture) -> Result<Stage> {
     let largest = largest_difference(&ours, &fixture.floats(name)?).context(name)?;
-    let tolerance = fixture.reference.float32_tolerance;
+    let tolerance = fixture.tolerance();
     Ok(Stage {
         name,
         difference: Some(largest),

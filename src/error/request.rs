@@ -41,17 +41,9 @@ pub enum RequestError {
         /// Pictures in the request.
         images: usize,
     },
-    /// An encoded picture does not fit this pipeline.
-    #[error("the encoded picture has rows of {found} values, this model needs {expected}")]
-    ForeignImage {
-        /// Width of the rows.
-        found: usize,
-        /// Width of the model's embeddings.
-        expected: usize,
-    },
-    /// A picture was encoded by a pipeline of another backend.
-    #[error("the picture was encoded by a pipeline of another backend; encode it with this one")]
-    OtherBackend,
+    /// A picture was encoded by another pipeline: another model, device or backend.
+    #[error("the picture was encoded by another pipeline; encode it with the one that answers")]
+    ForeignImage,
     /// A token id has no row in the model's embedding table.
     #[error("token id {id} is not in the embedding table of {vocab_size} rows")]
     UnknownTokenId {

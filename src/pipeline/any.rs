@@ -16,7 +16,8 @@ use crate::backend::Cpu;
 use crate::backend::Cuda;
 #[cfg(feature = "wgpu")]
 use crate::backend::Wgpu;
-use crate::error::{DeviceError, Error, RequestError, Result};
+use crate::error::{DeviceError, RequestError, Result};
+use crate::generation::FinishReason;
 use crate::image::ImageInput;
 use crate::kernels::VlmBackend;
 
@@ -202,8 +203,7 @@ impl AnyPipeline {
     ///
     /// # Errors
     ///
-    /// As there, and [`RequestError::OtherBackend`] for a picture that was encoded by a pipeline
-    /// of another backend.
+    /// As there.
     pub fn answer<I: Clone + Into<AnyImage>>(&self, request: &AskRequest<I>) -> Result<Answer> {
         self.stream(request)?.finish()
     }
@@ -328,6 +328,28 @@ impl AnyAnswerStream<'_> {
             }
         }
     }
+
+    /// The text so far.
+    pub fn text(&self) -> &str {
+        match &self.stream {
+            Stream::Answer(stream) => on_backend!(BackendStream: stream, stream => stream.text()),
+            Stream::Session(stream) => {
+                on_backend!(BackendSessionStream: stream, stream => stream.text())
+            }
+        }
+    }
+
+    /// Why the answer ended, once it has.
+    pub fn finish_reason(&self) -> Option<FinishReason> {
+        match &self.stream {
+            Stream::Answer(stream) => {
+                on_backend!(BackendStream: stream, stream => stream.finish_reason())
+            }
+            Stream::Session(stream) => {
+                on_backend!(BackendSessionStream: stream, stream => stream.finish_reason())
+            }
+        }
+    }
 }
 
 impl Iterator for AnyAnswerStream<'_> {
@@ -413,11 +435,6 @@ fn open_backend(folder: &Path, device: DeviceName, options: &LoadOptions) -> Res
     }
 }
 
-/// A picture that another backend encoded lies in memory this one cannot reach.
-fn other_backend() -> Error {
-    RequestError::OtherBackend.into()
-}
-
 macro_rules! any_image_on {
     ($feature:literal, $backend:ident) => {
         #[cfg(feature = $feature)]
@@ -430,7 +447,7 @@ macro_rules! any_image_on {
                 match self {
                     Self::Input(image) => pipeline.encode(image),
                     Self::$backend(image) => Ok(image.clone()),
-                    _ => Err(other_backend()),
+                    _ => Err(RequestError::ForeignImage.into()),
                 }
             }
         }

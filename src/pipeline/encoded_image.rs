@@ -11,9 +11,13 @@ use crate::error::Result;
 use crate::image::ImageInput;
 use crate::kernels::{KernelReport, VlmBackend};
 
+/// Tells one opened pipeline from another. Its clones share it.
+pub(super) type Identity = Arc<()>;
+
 /// A picture that was encoded and projected: rows of the decoder's width, on the device.
 ///
-/// Encoding is the same whatever is asked, so keep this and ask again. Clones share the rows.
+/// Encoding is the same whatever is asked, so keep this and ask again, the pipeline that encoded it
+/// or a clone of that. Clones share the rows.
 #[derive(Debug, Clone)]
 pub struct EncodedImage<B: VlmBackend> {
     inner: Arc<Inner<B>>,
@@ -22,6 +26,8 @@ pub struct EncodedImage<B: VlmBackend> {
 #[derive(Debug)]
 struct Inner<B: VlmBackend> {
     key: u64,
+    /// The pipeline that encoded it.
+    owner: Identity,
     rows: Tensor<B, 2>,
     image_time: Duration,
     encode_time: Duration,
@@ -30,6 +36,7 @@ struct Inner<B: VlmBackend> {
 
 impl<B: VlmBackend> EncodedImage<B> {
     pub(super) fn new(
+        owner: Identity,
         rows: Tensor<B, 2>,
         image_time: Duration,
         encode_time: Duration,
@@ -42,6 +49,7 @@ impl<B: VlmBackend> EncodedImage<B> {
         Self {
             inner: Arc::new(Inner {
                 key,
+                owner,
                 rows,
                 image_time,
                 encode_time,
@@ -77,6 +85,10 @@ impl<B: VlmBackend> EncodedImage<B> {
     /// Which kernels encoded and projected it.
     pub fn kernels(&self) -> &KernelReport {
         &self.inner.kernels
+    }
+
+    pub(super) fn is_of(&self, pipeline: &Identity) -> bool {
+        Arc::ptr_eq(&self.inner.owner, pipeline)
     }
 
     /// Tells this picture from every other, also from those that are gone.

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use burn::tensor::{DType, Tensor, TensorData};
 
 use super::answer::{Answer, Timings, Usage};
-use super::encoded_image::{EncodedImage, RequestImage};
+use super::encoded_image::{EncodedImage, Identity, RequestImage};
 use super::load_options::{KernelPolicy, LoadOptions};
 use super::prompt::{Words, decoder_input};
 use super::request::{AnswerSettings, AskRequest, DEFAULT_MAX_NEW_TOKENS};
@@ -43,6 +43,7 @@ pub struct MultimodalPipeline<B: VlmBackend> {
 
 #[derive(Debug)]
 struct Inner<B: VlmBackend> {
+    identity: Identity,
     spec: ModelSpec,
     model: VisionLanguageModel<B>,
     words: Words,
@@ -88,6 +89,7 @@ impl<B: VlmBackend> MultimodalPipeline<B> {
         let (model, load_report) = load_weights(&checkpoint, &spec, device, options)?;
         Ok(Self {
             inner: Arc::new(Inner {
+                identity: Arc::default(),
                 spec,
                 model,
                 words,
@@ -120,7 +122,13 @@ impl<B: VlmBackend> MultimodalPipeline<B> {
             kernels.check_strict()?;
         }
         let encode_time = started.elapsed() - image_time;
-        Ok(EncodedImage::new(rows?, image_time, encode_time, kernels))
+        Ok(EncodedImage::new(
+            self.inner.identity.clone(),
+            rows?,
+            image_time,
+            encode_time,
+            kernels,
+        ))
     }
 
     /// Prepares the pixels of a picture, the first half of [`encode`](Self::encode).
@@ -272,20 +280,14 @@ impl<B: VlmBackend> MultimodalPipeline<B> {
         if !images.is_empty() && self.inner.preprocess.is_none() {
             return Err(self.text_only(images.len()));
         }
-        let images = images.iter().map(|image| self.own(image.encoded(self)?));
+        let images = images.iter().map(|image| {
+            let image = image.encoded(self)?;
+            match image.is_of(&self.inner.identity) {
+                true => Ok(image),
+                false => Err(RequestError::ForeignImage.into()),
+            }
+        });
         images.collect()
-    }
-
-    /// Checks that a picture was encoded for a model of this width.
-    fn own(&self, image: EncodedImage<B>) -> Result<EncodedImage<B>> {
-        let ([_, found], expected) = (
-            image.rows().dims(),
-            self.inner.spec.config.decoder.hidden_size,
-        );
-        match found == expected {
-            true => Ok(image),
-            false => Err(RequestError::ForeignImage { found, expected }.into()),
-        }
     }
 
     /// From messages to what the decoder reads.

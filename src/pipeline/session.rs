@@ -150,6 +150,16 @@ pub struct SessionStream<'a, B: VlmBackend> {
 }
 
 impl<B: VlmBackend> SessionStream<'_, B> {
+    /// The text so far.
+    pub fn text(&self) -> &str {
+        self.stream.text()
+    }
+
+    /// Why the answer ended, once it has.
+    pub fn finish_reason(&self) -> Option<FinishReason> {
+        self.stream.finish_reason()
+    }
+
     /// Generates what is left and returns the whole answer.
     ///
     /// # Errors

@@ -83,6 +83,9 @@ pub(crate) fn load(
 
 impl SentencePieceModel {
     fn check(&self) -> Result<(), TokenizerError> {
+        if self.pieces.is_empty() {
+            return Err(malformed("it has no pieces"));
+        }
         let unsupported = |found: &str, supported| TokenizerError::Unsupported {
             file: FILE.to_string(),
             part: "SentencePiece variant",
@@ -116,9 +119,6 @@ impl SentencePieceModel {
                 "spaces behind words",
                 "spaces in front of words",
             ));
-        }
-        if self.pieces.is_empty() {
-            return Err(malformed("it has no pieces"));
         }
         Ok(())
     }

@@ -49,11 +49,11 @@ impl WeightFile {
     ///
     /// [`CheckpointError::Truncated`] if the file ends before the buffer is full.
     pub(super) fn read_into(&self, offset: u64, buffer: &mut [u8]) -> Result<()> {
-        read_exact_at(&self.file, offset, buffer).map_err(|source| match source.kind() {
+        read_exact_at(&self.file, offset, buffer).map_err(|reason| match reason.kind() {
             std::io::ErrorKind::UnexpectedEof => self.truncated(offset, buffer.len() as u64),
             _ => Error::Io {
                 path: self.path.clone(),
-                source,
+                reason,
             },
         })
     }

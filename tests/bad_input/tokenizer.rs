@@ -149,7 +149,7 @@ fn other_files<B: VlmBackend>() -> Vec<Case> {
             "a tokenizer.model of no bytes",
             MODEL,
             |at| open_with_file::<B>("vicuna_bin", at, MODEL, ""),
-            Error::Tokenizer(TokenizerError::Malformed { .. } | TokenizerError::Unsupported { .. })
+            Error::Tokenizer(TokenizerError::Malformed { .. })
         ),
         case!(
             "a tokenizer.model that a download cut short",

@@ -5,7 +5,8 @@ use anyhow::Result;
 use burn_vlm::backend::Cpu;
 use burn_vlm::kernels::VlmBackend;
 use burn_vlm::{
-    AnyPipeline, AskRequest, DeviceName, LoadOptions, MultimodalPipeline, PipelineVisitor,
+    Answer, AnyAnswerStream, AnyPipeline, AskRequest, DeviceName, LoadOptions, MultimodalPipeline,
+    PipelineVisitor,
 };
 
 use crate::fixture::{LLAVA, demo_folder, open, open_with};
@@ -36,12 +37,19 @@ fn any_pipeline_on_the_cpu_answers_as_the_cpu_pipeline() -> Result<()> {
     assert_eq!((ours.finish, ours.usage), (expected.finish, expected.usage));
     assert_eq!(ours.kernels, expected.kernels);
     assert_eq!(ours.device, expected.device);
-    let pieces = any
-        .stream(&request)?
-        .collect::<burn_vlm::Result<String>>()?;
-    assert_eq!(pieces, expected.text);
+    let stream = any.stream(&request)?;
+    assert_ends_as_its_pieces(stream, &expected)?;
     let asked = any.ask(&any.encode(&picture(8))?, "What is this?")?;
     assert!(asked.token_ids.starts_with(&expected.token_ids));
+    Ok(())
+}
+
+fn assert_ends_as_its_pieces(mut stream: AnyAnswerStream<'_>, expected: &Answer) -> Result<()> {
+    assert_eq!((stream.text(), stream.finish_reason()), ("", None));
+    let pieces = stream.by_ref().collect::<burn_vlm::Result<String>>()?;
+    assert_eq!(pieces, expected.text);
+    assert_eq!(stream.text(), expected.text);
+    assert_eq!(stream.finish_reason(), Some(expected.finish));
     Ok(())
 }
 
@@ -65,10 +73,8 @@ fn a_session_of_any_pipeline_answers_as_one_of_the_cpu_pipeline() -> Result<()> 
     }
     assert_eq!(ours.messages(), expected.messages());
     assert!(ours.undo() && expected.undo());
-    let pieces = ours
-        .stream(&second)?
-        .collect::<burn_vlm::Result<String>>()?;
-    assert_eq!(pieces, expected.turn(&second)?.text);
+    let stream = ours.stream(&second)?;
+    assert_ends_as_its_pieces(stream, &expected.turn(&second)?)?;
     assert_eq!(ours.ask("Why?")?.token_ids, expected.ask("Why?")?.token_ids);
     Ok(())
 }
@@ -135,7 +141,7 @@ fn a_picture_of_another_backend_is_refused() -> Result<()> {
     let error = open_any(DeviceName::Wgpu)?
         .ask(&photo, "What is this?")
         .err();
-    let is_expected = matches!(error, Some(Error::Request(RequestError::OtherBackend)));
+    let is_expected = matches!(error, Some(Error::Request(RequestError::ForeignImage)));
     assert!(is_expected, "{error:?}");
     Ok(())
 }

@@ -11,7 +11,7 @@ use burn_vlm::nn::LogitsFor;
 use burn_vlm::{AskRequest, EncodedImage};
 
 use crate::decoding::{Case, assert_same_logits, values};
-use crate::fixture::{Fixture, LLAVA, TEXT_MODELS, open};
+use crate::fixture::{LLAVA, TEXT_MODELS, open, open_fixture};
 use crate::support::picture;
 
 laws![
@@ -31,10 +31,10 @@ const QUESTION: &str = "Name three colours and count the shapes.";
 
 /// The fixture's own request.
 fn fixture_case<B: VlmBackend>(name: &str) -> Result<Case<B>> {
-    let (pipeline, fixture) = (open(name)?, Fixture::open(name)?);
+    let (pipeline, fixture) = (open(name)?, open_fixture(name)?);
     let images = fixture.images.iter().map(|image| pipeline.encode(image));
     let images = images.collect::<burn_vlm::Result<Vec<EncodedImage<B>>>>()?;
-    Case::new(pipeline, &fixture.request(&images)?, &images)
+    Case::new(pipeline, &fixture.request(&images), &images)
 }
 
 /// A prompt with a picture whose rows lie on both sides of a border between chunks.

@@ -8,7 +8,7 @@ use burn_vlm::{
 };
 use serde_json::Value;
 
-use crate::fixture::{Fixture, LLAVA, demo_photo, open, open_demo, open_with};
+use crate::fixture::{LLAVA, demo_photo, open, open_demo, open_fixture, open_with};
 use crate::support::{copy_model, edit_json};
 
 laws![
@@ -145,8 +145,8 @@ fn end_tokens_of_the_generation_configuration_end_the_answer<B: VlmBackend>() ->
 
 fn the_end_token_of_the_tokenizer_ends_the_answer_where_no_other_is_named<B: VlmBackend>()
 -> Result<()> {
-    let fixture = Fixture::open(LLAVA)?;
-    let request = fixture.request(&fixture.images)?;
+    let fixture = open_fixture(LLAVA)?;
+    let request = fixture.request(&fixture.images);
     let folder = tempfile::tempdir()?;
     copy_model(LLAVA, folder.path());
     std::fs::remove_file(folder.path().join("generation_config.json"))?;

@@ -8,7 +8,7 @@ use burn_vlm::weights::{Strictness, WeightType};
 use burn_vlm::{AskRequest, CheckpointError, Error, LoadOptions, MultimodalPipeline};
 
 use crate::decoding::{Case, largest_difference};
-use crate::fixture::{Fixture, LLAVA, demo_folder, open, open_with};
+use crate::fixture::{LLAVA, demo_folder, fixture_names, open, open_with};
 use crate::support::{SafetensorsFile, copy_model, picture};
 
 laws![
@@ -21,7 +21,7 @@ laws![
 ];
 
 fn a_sound_checkpoint_is_used_to_the_last_tensor<B: VlmBackend>() -> Result<()> {
-    for name in Fixture::names()? {
+    for name in fixture_names()? {
         let pipeline = open::<B>(&name)?;
         let report = pipeline.load_report();
         assert!(

@@ -36,6 +36,8 @@ mod loading;
 mod parity;
 mod pictures;
 mod prompts;
+#[path = "../../examples/common/fixture.rs"]
+mod reference;
 mod report;
 mod requests;
 mod sampling;

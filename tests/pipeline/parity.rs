@@ -6,7 +6,8 @@ use burn_vlm::kernels::VlmBackend;
 use burn_vlm::{FinishReason, MultimodalPipeline};
 
 use crate::decoding::{Case, best, largest_difference, values};
-use crate::fixture::{Fixture, open};
+use crate::fixture::{fixture_names, open, open_fixture};
+use crate::reference::Fixture;
 
 laws![
     pixels_features_and_rows_equal_the_reference,
@@ -22,10 +23,10 @@ const PIXEL_MEAN_TOLERANCE: f32 = 0.002;
 fn for_each_fixture<B: VlmBackend>(
     check: impl Fn(&MultimodalPipeline<B>, &Fixture) -> Result<()>,
 ) -> Result<()> {
-    let names = Fixture::names()?;
+    let names = fixture_names()?;
     ensure!(names.len() >= 6, "fixtures are missing: {names:?}");
     for name in names {
-        check(&open(&name)?, &Fixture::open(&name)?).map_err(|error| error.context(name))?;
+        check(&open(&name)?, &open_fixture(&name)?).map_err(|error| error.context(name))?;
     }
     Ok(())
 }
@@ -37,7 +38,7 @@ fn pixels_features_and_rows_equal_the_reference<B: VlmBackend>() -> Result<()> {
         }
         check_pixels(pipeline, fixture)?;
         // From here on from the reference's own pixels, so that an error does not add up.
-        let shape: [usize; 4] = fixture.shape("pixel_values")?;
+        let shape: [usize; 4] = fixture.shape("pixel_values")?.try_into()?;
         let data = TensorData::new(fixture.floats("pixel_values")?, shape);
         let tiles = Tensor::<B, 4>::from_data(data, (pipeline.device(), DType::F32));
         let encoder = pipeline.model().visual_encoder.as_ref();
@@ -74,8 +75,8 @@ fn check_pixels<B: VlmBackend>(pipeline: &MultimodalPipeline<B>, fixture: &Fixtu
 
 fn prompts_equal_the_reference_id_for_id<B: VlmBackend>() -> Result<()> {
     for_each_fixture::<B>(|pipeline, fixture| {
-        let prompt = pipeline.prompt(&fixture.request(&fixture.images)?)?;
-        assert_eq!(prompt.ids, fixture.ids("prompt_ids")?);
+        let prompt = pipeline.prompt(&fixture.request(&fixture.images))?;
+        assert_eq!(prompt.ids, fixture.ids::<u32>("prompt_ids")?);
         assert_eq!(prompt.image_spans.len(), fixture.images.len());
         Ok(())
     })
@@ -85,9 +86,9 @@ fn logits_equal_the_reference<B: VlmBackend>() -> Result<()> {
     for_each_fixture::<B>(|pipeline, fixture| {
         let images = fixture.images.iter().map(|image| pipeline.encode(image));
         let images = images.collect::<burn_vlm::Result<Vec<_>>>()?;
-        let case = Case::new(pipeline.clone(), &fixture.request(&images)?, &images)?;
+        let case = Case::new(pipeline.clone(), &fixture.request(&images), &images)?;
         check("logits", &case.whole(&case.input)?, fixture)?;
-        let generated = fixture.ids("generated_ids")?;
+        let generated = fixture.ids::<u32>("generated_ids")?;
         let mut sequence = case.sequence(case.input.len() + generated.len());
         let mut steps = case.read(&mut sequence, &case.input)?;
         for id in &generated[..generated.len() - 1] {
@@ -101,8 +102,8 @@ fn logits_equal_the_reference<B: VlmBackend>() -> Result<()> {
 
 fn answers_equal_the_reference_token_for_token<B: VlmBackend>() -> Result<()> {
     for_each_fixture::<B>(|pipeline, fixture| {
-        let answer = pipeline.answer(&fixture.request(&fixture.images)?)?;
-        let mut generated = fixture.ids("generated_ids")?;
+        let answer = pipeline.answer(&fixture.request(&fixture.images))?;
+        let mut generated = fixture.ids::<u32>("generated_ids")?;
         if answer.finish == FinishReason::EndOfText {
             // The id that ended the answer is in the reference and not in ours.
             generated.pop();

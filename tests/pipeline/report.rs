@@ -9,7 +9,7 @@ use burn_vlm::{
     Answer, AskRequest, DeviceError, Error, KernelPolicy, LoadOptions, SampleOptions, Sampling,
 };
 
-use crate::fixture::{Fixture, LLAVA, open, open_with};
+use crate::fixture::{LLAVA, open, open_fixture, open_with};
 use crate::support::picture;
 
 laws![
@@ -54,9 +54,9 @@ fn usage_counts_every_token_once<B: VlmBackend>() -> Result<()> {
 
 fn timings_cover_the_stages_that_ran<B: VlmBackend>() -> Result<()> {
     let pipeline = open::<B>(LLAVA)?;
-    let fixture = Fixture::open(LLAVA)?;
+    let fixture = open_fixture(LLAVA)?;
     let photo = pipeline.encode(&fixture.images[0])?;
-    let answer = pipeline.answer(&fixture.request(std::slice::from_ref(&photo))?)?;
+    let answer = pipeline.answer(&fixture.request(std::slice::from_ref(&photo)))?;
     let timings = answer.timings;
     assert_eq!(timings.load, pipeline.load_time());
     assert_eq!(
@@ -92,9 +92,9 @@ fn timings_cover_the_stages_that_ran<B: VlmBackend>() -> Result<()> {
 
 fn kernels_of_the_encoder_are_counted_with_those_of_the_answer<B: VlmBackend>() -> Result<()> {
     let pipeline = open::<B>(LLAVA)?;
-    let fixture = Fixture::open(LLAVA)?;
+    let fixture = open_fixture(LLAVA)?;
     let photo = pipeline.encode(&fixture.images[0])?;
-    let answer = pipeline.answer(&fixture.request(std::slice::from_ref(&photo))?)?;
+    let answer = pipeline.answer(&fixture.request(std::slice::from_ref(&photo)))?;
     let vision = pipeline.spec().config.vision.as_ref();
     let encoder = &vision.expect("the model has eyes").encoder;
     // One before the layers, two in each.
