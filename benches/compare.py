@@ -113,7 +113,7 @@ def figures(report):
         return report
     return {"noise": report["noise"], "prompt": report["prompt_tokens_per_second"]["median"], "decode": report["decode_tokens_per_second"]["median"],
             "gigabytes": report["decode_gigabytes_per_second"]["median"], "copy": report["copy_gigabytes_per_second"]["median"],
-            "peak": report["peak_memory_bytes"], "kernels": report["kernels"]}
+            "peak": report["peak_host_memory_bytes"], "kernels": report["kernels"]}
 
 
 def requantised(source, weights, folder):

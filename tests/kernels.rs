@@ -1,13 +1,19 @@
 //! Every kernel of the catalogue, on every backend of this build, held to its reference.
 //!
-//! `BURN_VLM_REQUIRE=wgpu` turns a missing device, and a kernel that it refuses, into a failure.
+//! `BURN_VLM_REQUIRE=wgpu,cuda` turns a missing device, and a kernel that it refuses, into a failure.
 #![cfg(all(feature = "flex", feature = "testing"))]
 
+#[cfg(any(feature = "wgpu", feature = "cuda"))]
+#[path = "support/device.rs"]
+mod device;
 #[path = "kernels/edges.rs"]
 mod edges;
 #[cfg(feature = "fusion")]
 #[path = "kernels/fusion.rs"]
 mod fusion;
+#[cfg(any(feature = "wgpu", feature = "cuda"))]
+#[path = "kernels/gpu.rs"]
+mod gpu;
 #[cfg(feature = "train")]
 #[path = "kernels/gradients.rs"]
 mod gradients;
@@ -17,6 +23,3 @@ mod in_place;
 mod law;
 #[path = "kernels/numbers.rs"]
 mod numbers;
-#[cfg(feature = "wgpu")]
-#[path = "kernels/wgpu.rs"]
-mod wgpu;

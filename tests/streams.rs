@@ -2,48 +2,31 @@
 //!
 //! On CubeCL each thread has a queue of its own, and a write is queued on the writer's: see
 //! [`WorkStream`].
-#![cfg(feature = "wgpu")]
+#![cfg(any(feature = "wgpu", feature = "cuda"))]
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
+#[path = "support/device.rs"]
+mod device;
 
-use burn::tensor::backend::Backend;
 use burn::tensor::{DType, Tensor};
-use burn_vlm::backend::Wgpu;
-use burn_vlm::kernels::{KvRow, RopeAppendInputs, WorkStream, rope_append};
+use burn_vlm::kernels::{KvRow, RopeAppendInputs, VlmBackend, WorkStream, rope_append};
 
 const HEADS: usize = 3;
 const CAPACITY: usize = 32;
 const HEAD_DIM: usize = 16;
 
-type Cache = (Tensor<Wgpu, 4>, Tensor<Wgpu, 4>);
+type Cache<B> = (Tensor<B, 4>, Tensor<B, 4>);
 
-/// Whether there is a GPU, simulated or not; `BURN_VLM_REQUIRE=wgpu` makes its absence a failure.
-#[expect(
-    clippy::print_stderr,
-    reason = "nothing may pass by not running unseen"
-)]
-fn has_device() -> bool {
-    let device = Default::default();
-    let is_there = catch_unwind(AssertUnwindSafe(|| Wgpu::sync(&device).is_ok())).unwrap_or(false);
-    let required = std::env::var("BURN_VLM_REQUIRE").unwrap_or_default();
-    let is_required = required.split(',').any(|name| name == "wgpu");
-    assert!(
-        is_there || !is_required,
-        "BURN_VLM_REQUIRE=wgpu, and there is no device"
-    );
-    if !is_there {
-        eprintln!("wgpu: not run: no device");
-    }
-    is_there
-}
-
-fn empty_cache() -> Cache {
+fn empty_cache<B: VlmBackend>() -> Cache<B> {
     let zeros = || Tensor::zeros([2, HEADS, CAPACITY, HEAD_DIM], &Default::default());
     (zeros(), zeros())
 }
 
 /// Appends one token, all of whose elements are `number`, to the second slot. Nothing is rotated.
-fn append((key_cache, value_cache): Cache, position: usize, number: f32) -> Cache {
+fn append<B: VlmBackend>(
+    (key_cache, value_cache): Cache<B>,
+    position: usize,
+    number: f32,
+) -> Cache<B> {
     let device = Default::default();
     let token = Tensor::full([1, 1, HEADS, HEAD_DIM], number, &device);
     let appended = rope_append(
@@ -65,7 +48,7 @@ fn append((key_cache, value_cache): Cache, position: usize, number: f32) -> Cach
 }
 
 /// The first element of each position of the second slot's last head.
-fn positions(cache: Tensor<Wgpu, 4>) -> Vec<f32> {
+fn positions<B: VlmBackend>(cache: Tensor<B, 4>) -> Vec<f32> {
     let slot = cache.slice([1..2, HEADS - 1..HEADS, 0..CAPACITY, 0..1]);
     slot.into_data().iter::<f32>().collect()
 }
@@ -75,13 +58,9 @@ fn appended(count: usize) -> Vec<f32> {
     tokens.map(|token| token as f32).collect()
 }
 
-#[test]
-fn appends_of_many_threads_are_seen_by_the_owner_of_the_stream() {
-    if !has_device() {
-        return;
-    }
+fn appends_of_many_threads_are_seen_by_the_owner_of_the_stream<B: VlmBackend>() {
     let stream = WorkStream::current();
-    let mut cache = empty_cache();
+    let mut cache = empty_cache::<B>();
     for position in 0..8 {
         let step = move || stream.run(|| append(cache, position, position as f32 + 1.0));
         cache = std::thread::spawn(step)
@@ -92,12 +71,8 @@ fn appends_of_many_threads_are_seen_by_the_owner_of_the_stream() {
     assert_eq!(positions(cache.1), appended(8));
 }
 
-#[test]
-fn a_session_moves_between_threads_step_by_step() {
-    if !has_device() {
-        return;
-    }
-    let make = || (WorkStream::current(), empty_cache());
+fn a_session_moves_between_threads_step_by_step<B: VlmBackend>() {
+    let make = || (WorkStream::current(), empty_cache::<B>());
     let (stream, mut cache) = std::thread::spawn(make).join().expect("zeros do not panic");
     for position in 0..16 {
         let step = move || stream.run(|| append(cache, position, position as f32 + 1.0));
@@ -112,3 +87,30 @@ fn a_session_moves_between_threads_step_by_step() {
     assert_eq!(stream.run(|| positions(cache.0)), appended(16));
     assert_eq!(stream.run(|| positions(cache.1)), appended(16));
 }
+
+/// Makes tests of both for a backend, which are skipped where its device is not there.
+macro_rules! on_device {
+    ($feature:literal, $module:ident, $backend:ident) => {
+        #[cfg(feature = $feature)]
+        mod $module {
+            use burn_vlm::backend::$backend;
+
+            #[test]
+            fn appends_of_many_threads_are_seen_by_the_owner_of_the_stream() {
+                if crate::device::has_device::<$backend>($feature) {
+                    super::appends_of_many_threads_are_seen_by_the_owner_of_the_stream::<$backend>(
+                    );
+                }
+            }
+
+            #[test]
+            fn a_session_moves_between_threads_step_by_step() {
+                if crate::device::has_device::<$backend>($feature) {
+                    super::a_session_moves_between_threads_step_by_step::<$backend>();
+                }
+            }
+        }
+    };
+}
+on_device!("wgpu", wgpu, Wgpu);
+on_device!("cuda", cuda, Cuda);

@@ -138,7 +138,7 @@ impl Report {
             "decode_gigabytes_per_second": self.decode_gigabytes_per_second().as_json(),
             "copy_gigabytes_per_second": self.copy_gigabytes_per_second().as_json(),
             "copy_share": rounded(self.copy_share()),
-            "peak_memory_bytes": self.peak_memory_bytes,
+            "peak_host_memory_bytes": self.peak_memory_bytes,
             "kernels": kernels_json(&self.measured.kernels),
         })
     }
@@ -186,7 +186,7 @@ impl fmt::Display for Report {
             self.copy_share() * 100.0
         )?;
         if let Some(bytes) = self.peak_memory_bytes {
-            writeln!(f, "{:20}{:12.0}", "peak memory MB", bytes as f64 / 1e6)?;
+            writeln!(f, "{:20}{:12.0}", "peak host memory MB", bytes as f64 / 1e6)?;
         }
         self.write_kernels(f)
     }

@@ -11,7 +11,7 @@ pub(crate) mod probe;
 pub type Cpu = burn_flex::Flex;
 
 // `u32` for booleans is what both WGSL and SPIR-V can store.
-/// Any GPU that `wgpu` reaches: Vulkan, Metal, DirectX 12, WebGPU.
+/// GPUs through `wgpu`: Metal on Apple's systems, Vulkan elsewhere.
 #[cfg(feature = "wgpu")]
 pub type Wgpu = burn_cubecl::CubeBackend<cubecl::wgpu::WgpuRuntime, f32, i32, u32>;
 

@@ -24,6 +24,7 @@ pub(crate) fn wgpu_adapter() -> Result<WgpuAdapter, Absent> {
         .get_info();
     Ok(WgpuAdapter {
         name: format!("{} ({backend})", info.name),
+        api: backend.to_str(),
         is_software: info.device_type == wgpu::DeviceType::Cpu,
     })
 }
@@ -33,6 +34,8 @@ pub(crate) fn wgpu_adapter() -> Result<WgpuAdapter, Absent> {
 #[derive(Debug, Clone)]
 pub(crate) struct WgpuAdapter {
     pub(crate) name: String,
+    /// `vulkan`, `metal` or whatever else it goes through.
+    pub(crate) api: &'static str,
     pub(crate) is_software: bool,
 }
 

@@ -60,12 +60,4 @@ pub enum RequestError {
         /// The limit.
         limit_bytes: usize,
     },
-    /// What is asked for exists in the design, but not in this version.
-    #[error("{feature} is not available in this version: {remedy}")]
-    NotAvailable {
-        /// What was asked for.
-        feature: &'static str,
-        /// What to do instead.
-        remedy: &'static str,
-    },
 }

@@ -247,7 +247,16 @@ fn interruption(cancel: &CancelToken, deadline: Option<Instant>) -> Option<Finis
     is_late.then_some(FinishReason::Deadline)
 }
 
-fn check_room(prompt_tokens: usize, max_new_tokens: usize, context_length: usize) -> Result<()> {
+/// Whether a prompt and its answer fit the context.
+///
+/// # Errors
+///
+/// [`Error::ContextOverflow`] when they do not, [`RequestError`] when one of them is empty.
+pub(crate) fn check_room(
+    prompt_tokens: usize,
+    max_new_tokens: usize,
+    context_length: usize,
+) -> Result<()> {
     if prompt_tokens == 0 {
         return Err(RequestError::Empty.into());
     }

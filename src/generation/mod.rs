@@ -12,6 +12,7 @@ mod sequence;
 mod stop;
 
 pub use cancel::CancelToken;
+pub(crate) use generate::check_room;
 pub use generate::{Generation, GenerationOptions, StageTimings};
 pub use input::{DecoderInput, InputImage};
 pub use sampler::{SampleOptions, Sampling};

@@ -6,6 +6,7 @@ use std::fs::{self, File};
 use std::io::{Cursor, Read};
 use std::panic;
 use std::path::Path;
+use std::sync::Arc;
 
 use ::image::metadata::Orientation;
 use ::image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, Limits, RgbImage};
@@ -38,7 +39,8 @@ const DECODER_SCRATCH_BYTES: u64 = 64 << 20;
 #[derive(Clone, PartialEq, Eq)]
 pub struct ImageInput {
     size: ImageSize,
-    rgb: Vec<u8>,
+    // A picture is cloned with each request that shows it.
+    rgb: Arc<Vec<u8>>,
 }
 
 impl ImageInput {
@@ -149,7 +151,7 @@ impl ImageInput {
         }
         Ok(Self {
             size,
-            rgb: layout.into_rgb(pixels),
+            rgb: Arc::new(layout.into_rgb(pixels)),
         })
     }
 
@@ -249,7 +251,7 @@ fn decode(bytes: &[u8], format: Format, limits: &ImageLimits) -> Result<ImageInp
     Ok(upright(
         ImageInput {
             size,
-            rgb: layout.into_rgb(pixels),
+            rgb: Arc::new(layout.into_rgb(pixels)),
         },
         orientation,
     ))
@@ -266,14 +268,14 @@ fn upright(image: ImageInput, orientation: Orientation) -> ImageInput {
         return image;
     }
     let ImageSize { height, width } = image.size;
-    let picture = RgbImage::from_raw(width as u32, height as u32, image.rgb)
+    let picture = RgbImage::from_raw(width as u32, height as u32, Arc::unwrap_or_clone(image.rgb))
         .expect("the buffer was decoded with this size");
     let mut picture = DynamicImage::ImageRgb8(picture);
     picture.apply_orientation(orientation);
     let size = ImageSize::new(picture.height() as usize, picture.width() as usize);
     ImageInput {
         size,
-        rgb: picture.into_rgb8().into_raw(),
+        rgb: Arc::new(picture.into_rgb8().into_raw()),
     }
 }
 

@@ -25,13 +25,20 @@ const DECODED_CHUNKS: [&[u8; 4]; 8] = [
 pub(crate) fn check_chunks(bytes: &[u8], canvas: ImageSize) -> Result<(), String> {
     let chunks = bytes.get(RIFF_HEADER_BYTES..).unwrap_or_default();
     if chunks.starts_with(b"VP8X") {
-        check_sequence(chunks, canvas)
+        check_sequence(chunks, canvas, Place::File)
     } else {
         Ok(())
     }
 }
 
-fn check_sequence(mut rest: &[u8], canvas: ImageSize) -> Result<(), String> {
+/// Where a sequence of chunks lies.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Place {
+    File,
+    Frame,
+}
+
+fn check_sequence(mut rest: &[u8], canvas: ImageSize, place: Place) -> Result<(), String> {
     while let Some((header, body)) = rest.split_at_checked(CHUNK_HEADER_BYTES) {
         let name = &header[..4];
         let claimed = u32::from_le_bytes([header[4], header[5], header[6], header[7]]) as usize;
@@ -39,7 +46,12 @@ fn check_sequence(mut rest: &[u8], canvas: ImageSize) -> Result<(), String> {
             return check_overrun(name, claimed, body.len());
         };
         if name == b"ANMF" {
-            check_sequence(chunk.get(FRAME_HEADER_BYTES..).unwrap_or_default(), canvas)?;
+            // Frames hold no frames; one level a recursion would let a file choose the stack.
+            if place == Place::Frame {
+                return Err("an animation frame inside another".to_string());
+            }
+            let frame = chunk.get(FRAME_HEADER_BYTES..).unwrap_or_default();
+            check_sequence(frame, canvas, Place::Frame)?;
         } else if let Some(ImageSize { height, width }) = bitstream_size(name, chunk)
             && (height > canvas.height || width > canvas.width)
         {
@@ -134,6 +146,27 @@ mod tests {
             let frame = [vec![0; FRAME_HEADER_BYTES], oversized].concat();
             assert!(check_chunks(&file(&[chunk(b"ANMF", &frame)]), canvas).is_err());
         }
+    }
+
+    #[test]
+    fn frames_inside_frames_are_refused_however_deep() {
+        // Lengths cannot be right all the way down, and need not be: each claims the rest.
+        let level = |left: usize| {
+            let claim = u32::try_from(left - CHUNK_HEADER_BYTES).unwrap();
+            [
+                b"ANMF".to_vec(),
+                claim.to_le_bytes().to_vec(),
+                vec![0; FRAME_HEADER_BYTES],
+            ]
+            .concat()
+        };
+        const LEVEL_BYTES: usize = CHUNK_HEADER_BYTES + FRAME_HEADER_BYTES;
+        let depth = 1 << 18;
+        let nested: Vec<u8> = (0..depth)
+            .flat_map(|at| level((depth - at) * LEVEL_BYTES))
+            .collect();
+        let message = check_chunks(&file(&[nested]), ImageSize::new(20, 30)).unwrap_err();
+        assert_eq!(message, "an animation frame inside another");
     }
 
     #[test]

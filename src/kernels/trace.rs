@@ -62,15 +62,19 @@ impl KernelReport {
     }
 
     /// # Errors
-    /// [`DeviceError::KernelRefused`] if a kernel was refused.
+    /// [`DeviceError::KernelRefused`] if a kernel was refused or there is none.
     pub(crate) fn check_strict(&self) -> Result<(), DeviceError> {
-        match self.refusals().next() {
-            None => Ok(()),
-            Some((kernel, reason)) => Err(DeviceError::KernelRefused {
-                kernel,
-                reason: reason.to_string(),
-            }),
-        }
+        let by_reference = |(_, by, _): &(_, Implementation, _)| *by == Implementation::Reference;
+        let Some((kernel, ..)) = self.calls().find(by_reference) else {
+            return Ok(());
+        };
+        let reason = self.refusals.get(kernel).map(String::as_str);
+        Err(DeviceError::KernelRefused {
+            kernel,
+            reason: reason
+                .unwrap_or("there is none for this backend")
+                .to_string(),
+        })
     }
 }
 

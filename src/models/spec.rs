@@ -3,6 +3,8 @@
 use std::fs;
 use std::path::Path;
 
+use serde_json::{Map, Value};
+
 use super::fields::Fields;
 use super::model_file::read_object;
 use super::{FAMILIES, Family, ModelConfig};
@@ -35,12 +37,47 @@ impl ModelSpec {
         let family = find(&fields)?.ok_or_else(|| unknown(folder, describe(&fields)))?;
         let mut config = (family.parse)(&fields)?;
         if let Some(generation) = read_object(folder, "generation_config.json")? {
+            warn_of_what_is_not_applied(folder, &generation);
             let listed = Fields::new(&generation).token_ids("eos_token_id")?;
             if !listed.is_empty() {
                 config.eos_token_ids = listed;
             }
         }
         Ok(Self { family, config })
+    }
+}
+
+/// Settings that `transformers` applies to a greedy answer too, with the value that changes nothing.
+fn warn_of_what_is_not_applied(folder: &Path, generation: &Map<String, Value>) {
+    const SETTINGS: [(&str, f64); 14] = [
+        ("repetition_penalty", 1.0),
+        ("encoder_repetition_penalty", 1.0),
+        ("no_repeat_ngram_size", 0.0),
+        ("encoder_no_repeat_ngram_size", 0.0),
+        ("min_length", 0.0),
+        ("min_new_tokens", 0.0),
+        ("num_beams", 1.0),
+        ("guidance_scale", 1.0),
+        ("bad_words_ids", 0.0),
+        ("suppress_tokens", 0.0),
+        ("begin_suppress_tokens", 0.0),
+        ("forced_bos_token_id", -1.0),
+        ("forced_eos_token_id", -1.0),
+        ("sequence_bias", 0.0),
+    ];
+    for (name, neutral) in SETTINGS {
+        let changes_nothing = match generation.get(name) {
+            None | Some(Value::Null) => true,
+            Some(Value::Number(number)) => number.as_f64() == Some(neutral),
+            Some(Value::Array(list)) => list.is_empty(),
+            Some(_) => false,
+        };
+        if !changes_nothing {
+            log::warn!(
+                "{}: generation_config.json sets `{name}`, which is not applied",
+                folder.display()
+            );
+        }
     }
 }
 

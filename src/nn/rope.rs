@@ -41,7 +41,8 @@ pub enum RopeScaling {
         factor: f64,
     },
     /// The base grows with the sequence once it is longer than the trained context ("dynamic
-    /// NTK"): every rotation depends on the length of the whole sequence.
+    /// NTK"): every rotation depends on the length of the whole sequence. A cache would hold keys of
+    /// other rotations, so beyond the trained context every token reads the sequence again.
     Dynamic {
         /// How fast the base grows.
         factor: f64,

@@ -16,7 +16,7 @@ use crate::backend::Cpu;
 use crate::backend::Cuda;
 #[cfg(feature = "wgpu")]
 use crate::backend::Wgpu;
-use crate::error::{DeviceError, RequestError, Result};
+use crate::error::{CheckpointError, DeviceError, Error, RequestError, Result};
 use crate::generation::FinishReason;
 use crate::image::ImageInput;
 use crate::kernels::VlmBackend;
@@ -137,8 +137,9 @@ pub trait PipelineVisitor {
 }
 
 impl AnyPipeline {
-    /// Opens the model in a folder on the first of the devices that `device` names and that is
-    /// there. A model that cannot be opened is an error at once: another device would not help.
+    /// Opens the model in a folder on the first of the devices that `device` names, that is there
+    /// and that takes the weights. A model that is damaged is an error at once: another device
+    /// would not help.
     ///
     /// # Errors
     ///
@@ -156,12 +157,19 @@ impl AnyPipeline {
                 passed_over.push(format!("{candidate}: {reason}"));
                 continue;
             }
-            let backend = open_backend(folder.as_ref(), candidate, options)?;
-            return Ok(Self {
-                backend,
-                chosen: candidate,
-                passed_over,
-            });
+            match open_backend(folder.as_ref(), candidate, options) {
+                Ok(backend) => {
+                    return Ok(Self {
+                        backend,
+                        chosen: candidate,
+                        passed_over,
+                    });
+                }
+                Err(error) if is_fallback && is_of_the_device(&error) => {
+                    passed_over.push(format!("{candidate}: {error}"));
+                }
+                Err(error) => return Err(error),
+            }
         }
         Err(DeviceError::Unavailable { tried: passed_over }.into())
     }
@@ -369,6 +377,14 @@ fn any_request<I: Clone + Into<AnyImage>>(request: &AskRequest<I>) -> AskRequest
     request.map_images(request.images.iter().cloned().map(Into::into).collect())
 }
 
+/// Whether another device may take what this one refused.
+fn is_of_the_device(error: &Error) -> bool {
+    matches!(
+        error,
+        Error::Device(_) | Error::Checkpoint(CheckpointError::WeightType { .. })
+    )
+}
+
 /// Whether a device is there and, for a fallback, worth using.
 fn available(device: DeviceName, is_fallback: bool) -> Result<(), String> {
     let not_built = |feature: &str| Err(format!("built without the feature `{feature}`"));
@@ -378,14 +394,20 @@ fn available(device: DeviceName, is_fallback: bool) -> Result<(), String> {
         DeviceName::Cpu => not_built("flex"),
         DeviceName::Vulkan if !cfg!(feature = "vulkan") => not_built("vulkan"),
         DeviceName::Metal if !cfg!(feature = "metal") => not_built("metal"),
-        DeviceName::Wgpu | DeviceName::Vulkan | DeviceName::Metal => wgpu_available(is_fallback),
+        DeviceName::Wgpu | DeviceName::Vulkan | DeviceName::Metal => {
+            wgpu_available(device, is_fallback)
+        }
         DeviceName::Cuda(index) => cuda_available(index),
     }
 }
 
 #[cfg(feature = "wgpu")]
-fn wgpu_available(is_fallback: bool) -> Result<(), String> {
+fn wgpu_available(device: DeviceName, is_fallback: bool) -> Result<(), String> {
     let adapter = crate::backend::probe::wgpu_adapter()?;
+    let named = [DeviceName::Vulkan, DeviceName::Metal].contains(&device);
+    if named && adapter.api != device.to_string() {
+        return Err(format!("`wgpu` uses {} on this system", adapter.api));
+    }
     match is_fallback && adapter.is_software {
         true => Err(format!("{} is a software device", adapter.name)),
         false => Ok(()),
@@ -393,7 +415,7 @@ fn wgpu_available(is_fallback: bool) -> Result<(), String> {
 }
 
 #[cfg(not(feature = "wgpu"))]
-fn wgpu_available(_: bool) -> Result<(), String> {
+fn wgpu_available(_: DeviceName, _: bool) -> Result<(), String> {
     Err("built without the feature `wgpu`".to_string())
 }
 

@@ -14,12 +14,14 @@ use super::request::{AnswerSettings, AskRequest, DEFAULT_MAX_NEW_TOKENS};
 use super::session::Session;
 use super::stream::AnswerStream;
 use crate::error::{ConfigError, DeviceError, Error, RequestError, Result};
-use crate::generation::{DecoderInput, GenerationOptions, Sequence, StopRules};
+use crate::generation::{DecoderInput, GenerationOptions, Sequence, StopRules, check_room};
 use crate::image::{ImageInput, PixelValues, PreprocessConfig};
-use crate::kernels::{KernelTrace, VlmBackend};
+use crate::kernels::{KernelReport, KernelTrace, VlmBackend};
 use crate::models::{ModelSpec, VisionConfig, VisionLanguageModel, read_config};
 use crate::nn::RopeScaling;
-use crate::text::{ChatTemplate, Message, PromptTokens, Tokenizer};
+use crate::text::{
+    ChatTemplate, ConversationTemplate, Message, PromptTokens, TEMPLATES, Tokenizer,
+};
 use crate::weights::{Checkpoint, LoadReport, WeightOptions, load_module};
 
 /// Answers questions about pictures with one model on one device.
@@ -117,14 +119,11 @@ impl<B: VlmBackend> MultimodalPipeline<B> {
         let shape = pixel_values.shape();
         let data = TensorData::new(pixel_values.into_data(), shape);
         let tiles = Tensor::from_data(data, (&self.inner.device, DType::F32));
-        let (rows, kernels) = KernelTrace::collect(|| self.encode_tiles(tiles));
-        if self.inner.kernels == KernelPolicy::Strict {
-            kernels.check_strict()?;
-        }
+        let (rows, kernels) = self.encode_traced(tiles)?;
         let encode_time = started.elapsed() - image_time;
         Ok(EncodedImage::new(
             self.inner.identity.clone(),
-            rows?,
+            rows,
             image_time,
             encode_time,
             kernels,
@@ -157,19 +156,28 @@ impl<B: VlmBackend> MultimodalPipeline<B> {
     ///
     /// If the tiles are not of the encoder's size.
     pub fn encode_tiles(&self, tiles: Tensor<B, 4>) -> Result<Tensor<B, 2>> {
+        self.encode_traced(tiles).map(|(rows, _)| rows)
+    }
+
+    /// The rows of prepared tiles, and which kernels computed them.
+    fn encode_traced(&self, tiles: Tensor<B, 4>) -> Result<(Tensor<B, 2>, KernelReport)> {
         let inner = &*self.inner;
         let (Some(encoder), Some(projector)) =
             (&inner.model.visual_encoder, &inner.model.projector)
         else {
             return Err(self.text_only(1));
         };
-        let rows = projector.forward(encoder.forward(tiles));
+        let (rows, kernels) = KernelTrace::collect(|| projector.forward(encoder.forward(tiles)));
+        if inner.kernels == KernelPolicy::Strict {
+            kernels.check_strict()?;
+        }
         let [num_tiles, rows_per_tile, hidden_size] = rows.dims();
         B::sync(&inner.device).map_err(|error| DeviceError::Failed {
             stage: "encode",
             reason: error.to_string(),
         })?;
-        Ok(rows.reshape([num_tiles * rows_per_tile, hidden_size]))
+        let rows = rows.reshape([num_tiles * rows_per_tile, hidden_size]);
+        Ok((rows, kernels))
     }
 
     /// Answers a question about one picture, greedily.
@@ -206,6 +214,8 @@ impl<B: VlmBackend> MultimodalPipeline<B> {
         let images = self.encode_all(&request.images)?;
         let prompt = self.read_messages(&request.all_messages(), &images, &request.settings)?;
         let options = self.generation_options(&request.settings, prompt.len())?;
+        // Before a cache is made that could not be used.
+        check_room(prompt.len(), options.max_new_tokens, self.context_length())?;
         // Allocators reuse blocks of a size they know, so sizes come in steps. Few answers are as
         // long as they may be.
         let expected = prompt.len() + options.max_new_tokens.min(DEFAULT_MAX_NEW_TOKENS);
@@ -408,25 +418,44 @@ fn open_words(folder: &Path, spec: &ModelSpec) -> Result<Words> {
     {
         tokenizer = tokenizer.with_control_token(&image_token)?;
     }
+    let chat_template = ChatTemplate::open(folder)?;
+    let named = TEMPLATES.iter().flat_map(ConversationTemplate::texts);
+    let mut formats: Vec<&str> = named.collect();
+    formats.extend(chat_template.as_ref().map(ChatTemplate::source));
+    tokenizer = tokenizer.with_control_tokens_of(&formats)?;
     Ok(Words {
         tokenizer,
-        chat_template: ChatTemplate::open(folder)?,
+        chat_template,
     })
 }
 
 /// Reads how pictures are prepared, and checks that this gives what the encoder reads.
 fn open_preprocess(folder: &Path, vision: &VisionConfig) -> Result<PreprocessConfig> {
+    const PROCESSOR: &str = "processor_config.json";
     let image_size = vision.encoder.image_size;
     let mut config = None;
-    for name in ["preprocessor_config.json", "processor_config.json"] {
+    for name in ["preprocessor_config.json", PROCESSOR] {
         if let Some(bytes) = read_config(folder, name)? {
-            config = Some(PreprocessConfig::from_json(&folder.join(name), &bytes)?);
+            match PreprocessConfig::from_json(&folder.join(name), &bytes) {
+                Ok(found) => config = Some(found),
+                // Older processors keep nothing about pictures in their own file.
+                Err(Error::Config(ConfigError::Missing { .. })) if name == PROCESSOR => {}
+                Err(error) => return Err(error),
+            }
+        }
+        if config.is_some() {
             break;
         }
     }
     let config = match config {
         Some(config) => config,
-        None => PreprocessConfig::clip(image_size)?,
+        None => {
+            log::warn!(
+                "{}: no file says how pictures are prepared; CLIP's way is taken",
+                folder.display()
+            );
+            PreprocessConfig::clip(image_size)?
+        }
     };
     let found = config.output_size();
     match found.is_some_and(|size| [size.height, size.width] == [image_size; 2]) {

@@ -106,7 +106,8 @@ impl<I> AskRequest<I> {
     }
 
     /// Adds a message whose parts are in an order of their own. Its pictures are `images`, one for
-    /// each [`Part::Image`].
+    /// each [`Part::Image`]. The checkpoint's own template keeps the order; those that go by a name
+    /// put the pictures of a message first.
     #[must_use]
     pub fn message(mut self, message: Message, images: impl IntoIterator<Item = I>) -> Self {
         self.messages.push(message);
@@ -138,7 +139,8 @@ impl<I> AskRequest<I> {
         self
     }
 
-    /// Adds a string that ends the answer in front of it, besides those of the template.
+    /// Adds a string that ends the answer in front of it, besides those of the template: at most 16
+    /// together, each of at most 256 bytes.
     #[must_use]
     pub fn stop(mut self, stop: impl Into<String>) -> Self {
         self.settings.stop.push(stop.into());

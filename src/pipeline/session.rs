@@ -8,7 +8,7 @@ use super::stream::AnswerStream;
 use crate::error::Result;
 use crate::generation::{FinishReason, Sequence};
 use crate::kernels::VlmBackend;
-use crate::text::{Message, Part, Role};
+use crate::text::{Message, Part, Role, check_content};
 
 /// Tokens that a new session has room for: a few turns.
 const EXPECTED_TOKENS: usize = 512;
@@ -89,11 +89,13 @@ impl<B: VlmBackend> Session<B> {
         &mut self,
         request: &AskRequest<I>,
     ) -> Result<SessionStream<'_, B>> {
+        let asked = request.all_messages();
+        check_content(&asked)?;
         let shown = self.pipeline.encode_all(&request.images)?;
         let mut images = self.history.images.clone();
         images.extend(shown.iter().cloned());
         let mut messages = self.history.messages.clone();
-        messages.extend(request.all_messages());
+        messages.extend(asked);
         let prompt = self
             .pipeline
             .read_messages(&messages, &images, &request.settings)?;
@@ -169,7 +171,7 @@ impl<B: VlmBackend> SessionStream<'_, B> {
         for piece in &mut self {
             piece?;
         }
-        Ok(self.stream.answer())
+        self.stream.answer()
     }
 }
 

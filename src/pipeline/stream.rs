@@ -5,7 +5,7 @@ use std::borrow::BorrowMut;
 use super::answer::{Answer, Timings, Usage};
 use super::encoded_image::EncodedImage;
 use super::multimodal::MultimodalPipeline;
-use crate::error::Result;
+use crate::error::{DeviceError, Result};
 use crate::generation::{DecoderInput, FinishReason, Generation, GenerationOptions, Sequence};
 use crate::kernels::{KernelReport, VlmBackend};
 
@@ -33,7 +33,8 @@ pub struct AnswerStream<'a, B: VlmBackend, S: BorrowMut<Sequence<B>> = Sequence<
     /// What encoded the pictures of this request.
     image_kernels: KernelReport,
     device: String,
-    failed: bool,
+    /// What went wrong, once something has.
+    failure: Option<String>,
 }
 
 impl<'a, B: VlmBackend, S: BorrowMut<Sequence<B>>> AnswerStream<'a, B, S> {
@@ -62,7 +63,7 @@ impl<'a, B: VlmBackend, S: BorrowMut<Sequence<B>>> AnswerStream<'a, B, S> {
                 prompt,
                 options,
             )?,
-            failed: false,
+            failure: None,
         })
     }
 
@@ -73,7 +74,9 @@ impl<'a, B: VlmBackend, S: BorrowMut<Sequence<B>>> AnswerStream<'a, B, S> {
 
     /// Why the answer ended, once it has.
     pub fn finish_reason(&self) -> Option<FinishReason> {
-        self.generation.finish_reason().filter(|_| !self.failed)
+        self.generation
+            .finish_reason()
+            .filter(|_| self.failure.is_none())
     }
 
     /// Generates what is left and returns the whole answer.
@@ -85,16 +88,24 @@ impl<'a, B: VlmBackend, S: BorrowMut<Sequence<B>>> AnswerStream<'a, B, S> {
         for piece in &mut self {
             piece?;
         }
-        Ok(self.answer())
+        self.answer()
     }
 
-    /// The answer as it stands.
-    pub(super) fn answer(&self) -> Answer {
+    /// The answer as it stands, or what went wrong, which may have been an earlier item.
+    pub(super) fn answer(&self) -> Result<Answer> {
+        if let Some(reason) = &self.failure {
+            let reason = reason.clone();
+            return Err(DeviceError::Failed {
+                stage: "stream",
+                reason,
+            }
+            .into());
+        }
         let generation = &self.generation;
         let spent = generation.timings();
         let mut kernels = self.image_kernels.clone();
         kernels.merge(generation.kernels().clone());
-        Answer {
+        Ok(Answer {
             text: generation.text().to_string(),
             token_ids: generation.token_ids().to_vec(),
             finish: generation
@@ -111,7 +122,7 @@ impl<'a, B: VlmBackend, S: BorrowMut<Sequence<B>>> AnswerStream<'a, B, S> {
             },
             device: self.device.clone(),
             kernels,
-        }
+        })
     }
 }
 
@@ -120,7 +131,9 @@ impl<B: VlmBackend, S: BorrowMut<Sequence<B>>> Iterator for AnswerStream<'_, B, 
 
     fn next(&mut self) -> Option<Self::Item> {
         let item = self.generation.next();
-        self.failed |= matches!(item, Some(Err(_)));
+        if let Some(Err(error)) = &item {
+            self.failure = Some(error.to_string());
+        }
         item
     }
 }

@@ -11,7 +11,6 @@ use minijinja::value::Value;
 use self::marks::Marks;
 use super::control_tokens::{ControlToken, ControlTokens};
 use super::conversation::{Ending, Message, Part, Role, check_content};
-use super::conversation_template::ConversationTemplate;
 use super::jinja::{self, JinjaTemplate};
 use super::prompt::{Bos, MAX_TEXT_BYTES, Piece, Prompt};
 use super::tokenizer::Tokenizer;
@@ -77,16 +76,6 @@ impl ChatTemplate {
             .transpose()
     }
 
-    /// As [`open`](Self::open), for a request that asks for the checkpoint's own template.
-    ///
-    /// # Errors
-    ///
-    /// As [`open`](Self::open), and [`TemplateError::Missing`] where there is none.
-    pub fn open_required(folder: &Path) -> Result<Self> {
-        let known = ConversationTemplate::names();
-        Ok(Self::open(folder)?.ok_or(TemplateError::Missing { known })?)
-    }
-
     /// Compiles a chat template.
     ///
     /// # Errors
@@ -100,6 +89,11 @@ impl ChatTemplate {
             source: source.to_string(),
             forms,
         })
+    }
+
+    /// The template's text.
+    pub fn source(&self) -> &str {
+        &self.source
     }
 
     /// Writes a conversation as a prompt.

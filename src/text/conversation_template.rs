@@ -238,6 +238,19 @@ impl ConversationTemplate {
             .collect()
     }
 
+    /// Every text that the template itself writes.
+    pub(crate) fn texts(&self) -> impl Iterator<Item = &'static str> {
+        let around = [self.system, self.user, self.assistant, self.image];
+        let around = around
+            .into_iter()
+            .flat_map(|around| [around.before, around.behind]);
+        around.chain([
+            self.default_system,
+            self.between_turns,
+            self.generation_prompt,
+        ])
+    }
+
     /// Writes a conversation as a prompt.
     ///
     /// # Errors

@@ -25,6 +25,7 @@ mod tokenizer_config;
 mod tokenizer_json;
 
 pub use chat_template::{ChatOptions, ChatTemplate};
+pub(crate) use conversation::check_content;
 pub use conversation::{Ending, Message, Part, Role};
 pub use conversation_template::{ConversationTemplate, TEMPLATES};
 pub use prompt::{Bos, ImagePart, ImageSpan, ImageTokens, MAX_TEXT_BYTES, Prompt, PromptTokens};

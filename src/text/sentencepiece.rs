@@ -63,6 +63,7 @@ pub(crate) fn load(
     let mut model = SentencePieceModel::parse(bytes)?;
     model.check()?;
     model.rename(config);
+    model.add_dummy_prefix &= config.add_prefix_space != Some(false);
     let backend = model.build(config)?;
     let named = [
         ("bos_token", model.bos_id),

@@ -214,6 +214,36 @@ impl Tokenizer {
         Ok(self)
     }
 
+    /// Makes control tokens of the added tokens that prompt formats spell, whatever their file
+    /// calls them: a user who types `<|im_start|>` must not open a turn.
+    ///
+    /// Added words are left alone: only what begins and ends with neither a letter, a digit nor
+    /// white space marks something.
+    ///
+    /// # Errors
+    ///
+    /// [`TokenizerError`] when the tokenizer refuses to register one.
+    pub fn with_control_tokens_of(self, formats: &[&str]) -> Result<Self> {
+        let is_mark = |character: char| !character.is_alphanumeric() && !character.is_whitespace();
+        let marks = |token: &AddedToken| {
+            let text = token.content.as_str();
+            !token.special
+                && text.starts_with(is_mark)
+                && text.ends_with(is_mark)
+                && text.chars().nth(1).is_some()
+                && formats.iter().any(|format| format.contains(text))
+        };
+        let added = self.inner.backend.get_added_tokens_decoder();
+        let mut found: Vec<_> = added
+            .into_iter()
+            .filter(|(_, token)| marks(token))
+            .collect();
+        found.sort_by_key(|(id, _)| *id);
+        found.into_iter().try_fold(self, |tokenizer, (_, token)| {
+            tokenizer.with_control_token(&token.content)
+        })
+    }
+
     /// The id of a token, by its exact spelling in the vocabulary.
     pub fn token_id(&self, token: &str) -> Option<u32> {
         self.inner.backend.token_to_id(token)

@@ -29,6 +29,8 @@ pub(crate) struct TokenizerConfig {
     pub(crate) add_eos_token: Option<bool>,
     /// Whether SentencePiece prefixes every span of text and not only the first.
     pub(crate) is_legacy: Option<bool>,
+    /// Whether SentencePiece prefixes a text at all.
+    pub(crate) add_prefix_space: Option<bool>,
 }
 
 impl TokenizerConfig {
@@ -61,6 +63,7 @@ impl TokenizerConfig {
         self.add_bos_token = config.get("add_bos_token").and_then(Value::as_bool);
         self.add_eos_token = config.get("add_eos_token").and_then(Value::as_bool);
         self.is_legacy = config.get("legacy").and_then(Value::as_bool);
+        self.add_prefix_space = config.get("add_prefix_space").and_then(Value::as_bool);
         let Some(Value::Object(decoder)) = config.get("added_tokens_decoder") else {
             return Ok(());
         };

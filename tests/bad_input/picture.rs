@@ -33,6 +33,26 @@ fn crc32(bytes: &[u8]) -> u32 {
         .fold(!0, |crc, byte| (0..8).fold(crc ^ u32::from(*byte), step))
 }
 
+/// An animation whose frame holds a frame, and so on.
+fn nested_webp(depth: usize) -> Vec<u8> {
+    fn chunk(name: &[u8; 4], claimed: usize, body: &[u8]) -> Vec<u8> {
+        let claimed = u32::try_from(claimed).expect("the picture is small");
+        [name, &claimed.to_le_bytes()[..], body].concat()
+    }
+    const LEVEL_BYTES: usize = 24;
+    let extended = chunk(b"VP8X", 10, &[2, 0, 0, 0, 19, 0, 0, 19, 0, 0]);
+    let animation = chunk(b"ANIM", 6, &[0; 6]);
+    let levels = (1..=depth).rev();
+    let frames = levels.flat_map(|left| chunk(b"ANMF", left * LEVEL_BYTES - 8, &[0; 16]));
+    let chunks: Vec<u8> = [extended, animation]
+        .concat()
+        .into_iter()
+        .chain(frames)
+        .collect();
+    let body = [b"WEBP".to_vec(), chunks].concat();
+    chunk(b"RIFF", body.len(), &body)
+}
+
 #[expect(
     clippy::extra_unused_type_parameters,
     reason = "every list of cases is made for a backend"
@@ -119,6 +139,12 @@ fn files() -> Vec<Case> {
             |_| decode_damaged("tests/fixtures/image_formats/palette.gif", |bytes| bytes
                 .truncate(bytes.len() / 2)),
             Error::Image(ImageError::Damaged { format: "GIF", .. })
+        ),
+        case!(
+            "a WebP of frames in frames, a hundred thousand deep",
+            "frame inside another",
+            |_| ImageInput::from_bytes(&nested_webp(100_000)).map(drop),
+            Error::Image(ImageError::Damaged { format: "WebP", .. })
         ),
         case!(
             "a WebP that a download cut short",

@@ -66,6 +66,18 @@ fn messages<B: VlmBackend>() -> Vec<Case> {
             Error::Request(RequestError::Empty)
         ),
         case!(
+            "a second turn of nothing",
+            "empty",
+            |_| {
+                let options = LoadOptions::new();
+                let pipeline = MultimodalPipeline::<B>::open(model_folder(TEXT), &options)?;
+                let mut session = pipeline.session();
+                session.turn(&Request::<B>::new().user("Why?").max_new_tokens(2))?;
+                session.turn(&Request::<B>::new()).map(drop)
+            },
+            Error::Request(RequestError::Empty)
+        ),
+        case!(
             "only a system text",
             "empty",
             |_| ask::<B>(TEXT, &Request::<B>::new().system("Be kind.")),

@@ -6,12 +6,12 @@ use burn::tensor::DType;
 use burn_fusion::Fusion;
 use burn_vlm::backend::Wgpu;
 
+use crate::device::has_device;
 use crate::law::run_catalogue;
-use crate::wgpu::has_device;
 
 #[test]
 fn fusion_changes_no_answer() {
-    if has_device() {
+    if has_device::<Wgpu>("wgpu") {
         run_catalogue::<Fusion<Wgpu>>(&Default::default(), &[DType::F32]).report("fusion<wgpu>");
     }
 }

@@ -61,7 +61,7 @@ fn assert_gradient(
                 .expect("the answer depends on every input"),
         );
         for (at, found) in found.iter().enumerate() {
-            let expected = difference(&loss, &mut wide, index, at);
+            let expected = difference(loss, &mut wide, index, at);
             let error = (f64::from(*found) - expected).abs();
             assert!(
                 error < 2e-5,

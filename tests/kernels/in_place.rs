@@ -125,7 +125,7 @@ fn a_hundred_tokens_leave_the_cache_in_its_memory_on_a_gpu() {
             .map(str::to_owned)
             .expect("a split has a first part")
     };
-    if crate::wgpu::has_device() {
+    if crate::device::has_device::<burn_vlm::backend::Wgpu>("wgpu") {
         assert_stays::<Wgpu>(identity);
     }
 }

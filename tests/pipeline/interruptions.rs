@@ -156,7 +156,7 @@ fn turns_that_cannot_be_asked_leave_no_trace<B: VlmBackend>() -> Result<()> {
                         context_length: 1024,
                         ..
                     }),
-                    Some(Error::Request(RequestError::RoleOrder { .. })),
+                    Some(Error::Request(RequestError::Empty)),
                     Some(Error::Request(RequestError::Parameter {
                         parameter: "stop",
                         ..
@@ -226,7 +226,11 @@ fn a_turn_that_fails_while_it_answers_leaves_no_trace<B: VlmBackend>() -> Result
         let mut stream = session.stream(&asked)?;
         let first = stream.next().expect("the answer begins well")?;
         assert!(!first.is_empty());
-        assert_not_finite(stream.finish(), "decode");
+        let failure = stream.by_ref().find(Result::is_err);
+        assert_not_finite(failure.expect("a number is none"), "decode");
+        assert!(stream.next().is_none() && stream.finish_reason().is_none());
+        let error = stream.finish().expect_err("an answer that failed is none");
+        assert!(error.to_string().contains("decode"), "{error}");
         assert_eq!(session.messages().len(), 2);
         Ok(None)
     })

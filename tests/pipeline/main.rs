@@ -5,7 +5,7 @@
 
 use burn_vlm::backend;
 
-/// Makes tests of laws: `cpu::name` and, where `wgpu` is built, `wgpu::name`.
+/// Makes tests of laws: `cpu::name` and, where they are built, `wgpu::name` and `cuda::name`.
 macro_rules! laws {
     ($($law:ident),+ $(,)?) => {
         #[cfg(feature = "flex")]
@@ -22,6 +22,16 @@ macro_rules! laws {
                 super::$law::<crate::backend::Wgpu>()
             })+
         }
+        #[cfg(feature = "cuda")]
+        mod cuda {
+            $(#[test]
+            fn $law() -> anyhow::Result<()> {
+                match crate::device::has_device::<crate::backend::Cuda>("cuda") {
+                    true => super::$law::<crate::backend::Cuda>(),
+                    false => Ok(()),
+                }
+            })+
+        }
     };
 }
 
@@ -29,6 +39,9 @@ mod any;
 mod batches;
 mod cache;
 mod decoding;
+#[cfg(feature = "cuda")]
+#[path = "../support/device.rs"]
+mod device;
 mod endings;
 mod fixture;
 mod interruptions;

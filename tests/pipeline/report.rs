@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 use burn_vlm::generation::PREFILL_CHUNK_TOKENS;
-use burn_vlm::kernels::VlmBackend;
+use burn_vlm::kernels::{Implementation, VlmBackend};
 use burn_vlm::{
     Answer, AskRequest, DeviceError, Error, KernelPolicy, LoadOptions, SampleOptions, Sampling,
 };
@@ -19,6 +19,7 @@ laws![
     kernels_are_counted_by_what_was_read,
     drawn_tokens_count_the_sampling_kernel,
     strict_kernels_answer_alike_or_name_what_was_refused,
+    strict_kernels_do_not_draw_by_the_reference,
 ];
 
 fn calls(answer: &Answer, kernel: &str) -> usize {
@@ -139,6 +140,28 @@ fn drawn_tokens_count_the_sampling_kernel<B: VlmBackend>() -> Result<()> {
     let answer = pipeline.answer(&request)?;
     assert_eq!(calls(&answer, "sample"), answer.usage.generated_tokens);
     assert_eq!(calls(&answer, "argmax"), 0);
+    Ok(())
+}
+
+fn strict_kernels_do_not_draw_by_the_reference<B: VlmBackend>() -> Result<()> {
+    let drawn = Sampling::Sample(SampleOptions::default());
+    let request = AskRequest::text("What?").max_new_tokens(2).sampling(drawn);
+    let is_by_kernel = |answer: &Answer| {
+        let mut calls = answer.kernels.calls();
+        !calls.any(|(kernel, by, _)| kernel == "sample" && by == Implementation::Reference)
+    };
+    let is_by_kernel = is_by_kernel(&open::<B>("vicuna_bin")?.answer(&request)?);
+    let options = LoadOptions::new().with_kernels(KernelPolicy::Strict);
+    let strict = open_with::<B>("vicuna_bin", options)?.answer(&request);
+    match strict {
+        Ok(_) => assert!(is_by_kernel),
+        Err(error) => {
+            assert!(
+                !is_by_kernel && error.to_string().contains("sample"),
+                "{error}"
+            );
+        }
+    }
     Ok(())
 }
 

@@ -177,15 +177,13 @@ fn requests_that_cannot_be_asked_are_refused() {
 }
 
 #[test]
-fn a_folder_without_a_template_names_those_that_would_work() {
+fn a_folder_without_a_template_is_no_error() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     assert!(
         ChatTemplate::open(folder.path())
             .expect("no file is no error")
             .is_none()
     );
-    let error = ChatTemplate::open_required(folder.path()).expect_err("there is none");
-    assert!(error.to_string().contains("vicuna_v1.1"), "{error}");
 }
 
 #[test]

@@ -140,6 +140,23 @@ fn a_configuration_may_limit_the_prefix_to_texts_without_a_space() {
 }
 
 #[test]
+fn a_configuration_may_leave_the_prefix_out() {
+    let config = TokenizerConfig {
+        add_prefix_space: Some(false),
+        ..TokenizerConfig::default()
+    };
+    let backend = load(&ModelWriter::llama(PIECES), &config)
+        .expect("a sound model")
+        .backend;
+    let encoding = backend
+        .encode("ab c", false)
+        .expect("bytes spell every text");
+    assert!(!encoding.get_tokens()[0].starts_with('\u{2581}'));
+    let text = backend.decode(encoding.get_ids(), true).expect("known ids");
+    assert_eq!(text, "ab c");
+}
+
+#[test]
 fn decoding_drops_one_leading_space() {
     let backend = load_bytes(&ModelWriter::llama(PIECES))
         .expect("a sound model")

@@ -102,6 +102,21 @@ fn an_added_token_is_text_once_it_is_registered() {
 }
 
 #[test]
+fn added_tokens_that_a_format_spells_are_text_to_a_user() {
+    let tokenizer = |format: &str| {
+        from_value(&merging())
+            .with_control_tokens_of(&[format])
+            .expect("known tokens")
+    };
+    let image = tokenizer("")
+        .token_id("<image>")
+        .expect("in the vocabulary");
+    let encoded = |format: &str| tokenizer(format).encode("<image>").expect("known letters");
+    assert_eq!(encoded("USER: {{ text }}"), [image]);
+    assert!(!encoded("USER: <image>\n{{ text }}").contains(&image));
+}
+
+#[test]
 fn decoding_skips_special_and_impossible_ids() {
     let tokenizer = from_value(&merging());
     let [start, a] = ["<s>", "a"].map(|token| tokenizer.token_id(token).expect("known"));
