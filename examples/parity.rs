@@ -12,7 +12,7 @@ mod fixture;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, bail};
 use burn::tensor::{DType, Tensor, TensorData};
 use burn_vlm::generation::{DecoderInput, InputImage};
 use burn_vlm::kernels::{SplicedRows, VlmBackend};
@@ -23,11 +23,7 @@ use burn_vlm::{
 use clap::Parser;
 use serde_json::json;
 
-use fixture::Fixture;
-
-/// One 8-bit step after normalisation, and the mean that rounding alone would not reach.
-const PIXEL_TOLERANCE: f32 = 0.02;
-const PIXEL_MEAN_TOLERANCE: f32 = 0.002;
+use fixture::{Fixture, largest_difference, values};
 
 /// Compares every stage with a reference.
 #[derive(Debug, Parser)]
@@ -172,19 +168,12 @@ fn compare_pixels<B: VlmBackend>(
     pipeline: &MultimodalPipeline<B>,
     fixture: &Fixture,
 ) -> Result<Stage> {
-    let mut ours = Vec::new();
-    for image in &fixture.images {
-        ours.extend(pipeline.preprocess(image)?.into_data());
-    }
-    let theirs = fixture.floats("pixel_values")?;
-    let largest = largest_difference(&ours, &theirs)?;
-    let sum: f32 = ours.iter().zip(&theirs).map(|(a, b)| (a - b).abs()).sum();
-    let mean = sum / ours.len() as f32;
+    let pixels = fixture.pixel_difference(pipeline)?;
     Ok(Stage {
         name: "pixel_values",
-        difference: Some(largest),
-        is_equal: largest <= PIXEL_TOLERANCE && mean <= PIXEL_MEAN_TOLERANCE,
-        detail: format!("mean {mean:.2e}"),
+        difference: Some(pixels.largest),
+        is_equal: pixels.is_rounding(),
+        detail: format!("mean {:.2e}", pixels.mean),
     })
 }
 
@@ -342,31 +331,4 @@ fn compare(name: &'static str, ours: Vec<f32>, fixture: &Fixture) -> Result<Stag
         is_equal: largest <= tolerance,
         detail: format!("tolerance {tolerance:.0e}"),
     })
-}
-
-fn largest_difference(ours: &[f32], theirs: &[f32]) -> Result<f32> {
-    ensure!(
-        ours.len() == theirs.len(),
-        "{} values, the reference has {}",
-        ours.len(),
-        theirs.len()
-    );
-    // `f32::max` would lose a NaN, which is the largest difference there is.
-    let differences = ours.iter().zip(theirs).map(|(a, b)| (a - b).abs());
-    Ok(differences.fold(0.0, |largest, next| {
-        if next.is_nan() {
-            f32::INFINITY
-        } else {
-            next.max(largest)
-        }
-    }))
-}
-
-fn values<B: VlmBackend, const D: usize>(tensor: Tensor<B, D>) -> Result<Vec<f32>> {
-    let device = tensor.device();
-    let data = tensor
-        .try_into_data()
-        .map_err(|error| anyhow::anyhow!("{error}"))?;
-    B::sync(&device).map_err(|error| anyhow::anyhow!("{error}"))?;
-    Ok(data.iter::<f32>().collect())
 }

@@ -2,10 +2,12 @@
 
 use std::path::Path;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
+use burn::tensor::Tensor;
+use burn_vlm::kernels::VlmBackend;
 use burn_vlm::text::{Message, Part, Role};
 use burn_vlm::weights::{Checkpoint, WeightType};
-use burn_vlm::{AskRequest, ImageInput};
+use burn_vlm::{AskRequest, ImageInput, MultimodalPipeline};
 use serde::Deserialize;
 
 /// `request.json` with the pictures it names, `reference.json` and `reference.safetensors` of a
@@ -123,6 +125,22 @@ impl Fixture {
             .collect())
     }
 
+    /// Prepares the pictures and compares their pixels with the reference's.
+    pub(crate) fn pixel_difference<B: VlmBackend>(
+        &self,
+        pipeline: &MultimodalPipeline<B>,
+    ) -> Result<PixelDifference> {
+        let mut ours = Vec::new();
+        for image in &self.images {
+            ours.extend(pipeline.preprocess(image)?.into_data());
+        }
+        let theirs = self.floats("pixel_values")?;
+        let largest = largest_difference(&ours, &theirs)?;
+        let sum: f32 = ours.iter().zip(&theirs).map(|(a, b)| (a - b).abs()).sum();
+        let mean = sum / ours.len() as f32;
+        Ok(PixelDifference { largest, mean })
+    }
+
     /// Token ids. Those of a picture's places may be any number.
     pub(crate) fn ids<T: TryFrom<i64>>(&self, tensor: &str) -> Result<Vec<T>> {
         let stored = self.tensors.read(tensor)?;
@@ -134,6 +152,23 @@ impl Fixture {
                 .with_context(|| format!("{tensor} holds the id {id}"))
         })
         .collect()
+    }
+}
+
+/// How far prepared pixels are from the reference's.
+#[derive(Debug)]
+pub(crate) struct PixelDifference {
+    pub(crate) largest: f32,
+    pub(crate) mean: f32,
+}
+
+impl PixelDifference {
+    /// One 8-bit step after normalisation, and a mean that rounding alone would not reach.
+    const LARGEST: f32 = 0.02;
+    const MEAN: f32 = 0.002;
+
+    pub(crate) fn is_rounding(&self) -> bool {
+        self.largest <= Self::LARGEST && self.mean <= Self::MEAN
     }
 }
 
@@ -154,4 +189,26 @@ impl PartFile {
             Self::Image { .. } => Part::Image,
         }
     }
+}
+
+/// Brings numbers to the host, and with them the error of any launch that failed.
+pub(crate) fn values<B: VlmBackend, const D: usize>(tensor: Tensor<B, D>) -> Result<Vec<f32>> {
+    let device = tensor.device();
+    let data = tensor
+        .try_into_data()
+        .map_err(|error| anyhow::anyhow!("{error}"))?;
+    B::sync(&device).map_err(|error| anyhow::anyhow!("{error}"))?;
+    Ok(data.iter::<f32>().collect())
+}
+
+pub(crate) fn largest_difference(ours: &[f32], theirs: &[f32]) -> Result<f32> {
+    let (found, expected) = (ours.len(), theirs.len());
+    ensure!(found == expected, "{found} numbers, expected {expected}");
+    let differences = ours.iter().zip(theirs).map(|(a, b)| (a - b).abs());
+    // `f32::max` would lose a NaN, which is the largest difference there is.
+    let larger = |largest: f32, next: f32| match next.is_nan() {
+        true => f32::INFINITY,
+        false => largest.max(next),
+    };
+    Ok(differences.fold(0.0, larger))
 }

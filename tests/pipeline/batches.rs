@@ -4,8 +4,9 @@ use anyhow::{Context, Result};
 use burn_vlm::kernels::VlmBackend;
 use burn_vlm::nn::{CacheFull, LogitsFor};
 
-use crate::decoding::{Case, assert_same_logits, best, values};
+use crate::decoding::{Case, assert_same_logits, best};
 use crate::fixture::{LLAVA, open};
+use crate::reference::values;
 
 laws![
     rows_of_different_lengths_equal_the_sequences_alone,

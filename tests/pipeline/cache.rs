@@ -10,8 +10,9 @@ use burn_vlm::kernels::VlmBackend;
 use burn_vlm::nn::LogitsFor;
 use burn_vlm::{AskRequest, EncodedImage};
 
-use crate::decoding::{Case, assert_same_logits, values};
+use crate::decoding::{Case, assert_same_logits};
 use crate::fixture::{LLAVA, TEXT_MODELS, open, open_fixture};
+use crate::reference::values;
 use crate::support::picture;
 
 laws![

@@ -2,12 +2,14 @@
 
 use std::ops::ControlFlow;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 use burn::tensor::Tensor;
 use burn_vlm::generation::{DecoderInput, InputImage, Sequence};
 use burn_vlm::kernels::{SplicedRows, VlmBackend};
 use burn_vlm::nn::{KvCache, LogitsFor};
 use burn_vlm::{AskRequest, EncodedImage, MultimodalPipeline};
+
+use crate::reference::{largest_difference, values};
 
 /// Largest difference of a logit between two ways to compute the same.
 pub(crate) const TOLERANCE: f32 = 1e-4;
@@ -127,16 +129,6 @@ impl<B: VlmBackend> Case<B> {
     }
 }
 
-/// Brings numbers to the host, and with them the error of any launch that failed.
-pub(crate) fn values<B: VlmBackend, const D: usize>(tensor: Tensor<B, D>) -> Result<Vec<f32>> {
-    let device = tensor.device();
-    let data = tensor
-        .try_into_data()
-        .map_err(|error| anyhow::anyhow!("{error}"))?;
-    B::sync(&device).map_err(|error| anyhow::anyhow!("{error}"))?;
-    Ok(data.iter::<f32>().collect())
-}
-
 /// The token with the largest logit; the first of equal ones.
 pub(crate) fn best(logits: &[f32]) -> u32 {
     let mut best = 0;
@@ -146,18 +138,6 @@ pub(crate) fn best(logits: &[f32]) -> u32 {
         }
     }
     best as u32
-}
-
-pub(crate) fn largest_difference(ours: &[f32], theirs: &[f32]) -> Result<f32> {
-    let (found, expected) = (ours.len(), theirs.len());
-    ensure!(found == expected, "{found} numbers, expected {expected}");
-    let differences = ours.iter().zip(theirs).map(|(a, b)| (a - b).abs());
-    // `f32::max` would lose a NaN, which is the largest difference there is.
-    let larger = |largest: f32, next: f32| match next.is_nan() {
-        true => f32::INFINITY,
-        false => largest.max(next),
-    };
-    Ok(differences.fold(0.0, larger))
 }
 
 /// Asserts that rows of logits are equal but for rounding, and choose the same tokens.

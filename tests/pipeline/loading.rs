@@ -7,8 +7,9 @@ use burn_vlm::kernels::VlmBackend;
 use burn_vlm::weights::{Strictness, WeightType};
 use burn_vlm::{AskRequest, CheckpointError, Error, LoadOptions, MultimodalPipeline};
 
-use crate::decoding::{Case, largest_difference};
+use crate::decoding::Case;
 use crate::fixture::{LLAVA, demo_folder, fixture_names, open, open_with};
+use crate::reference::largest_difference;
 use crate::support::{SafetensorsFile, copy_model, picture};
 
 laws![

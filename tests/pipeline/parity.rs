@@ -5,9 +5,9 @@ use burn::tensor::{DType, Tensor, TensorData};
 use burn_vlm::kernels::VlmBackend;
 use burn_vlm::{FinishReason, MultimodalPipeline};
 
-use crate::decoding::{Case, best, largest_difference, values};
+use crate::decoding::{Case, best};
 use crate::fixture::{fixture_names, open, open_fixture};
-use crate::reference::Fixture;
+use crate::reference::{Fixture, largest_difference, values};
 
 laws![
     pixels_features_and_rows_equal_the_reference,
@@ -15,10 +15,6 @@ laws![
     logits_equal_the_reference,
     answers_equal_the_reference_token_for_token,
 ];
-
-/// One 8-bit step after normalisation, and a mean that rounding alone would not reach.
-const PIXEL_TOLERANCE: f32 = 0.02;
-const PIXEL_MEAN_TOLERANCE: f32 = 0.002;
 
 fn for_each_fixture<B: VlmBackend>(
     check: impl Fn(&MultimodalPipeline<B>, &Fixture) -> Result<()>,
@@ -36,7 +32,8 @@ fn pixels_features_and_rows_equal_the_reference<B: VlmBackend>() -> Result<()> {
         if !fixture.has("pixel_values") {
             return Ok(());
         }
-        check_pixels(pipeline, fixture)?;
+        let pixels = fixture.pixel_difference(pipeline)?;
+        ensure!(pixels.is_rounding(), "{pixels:?}");
         // From here on from the reference's own pixels, so that an error does not add up.
         let shape: [usize; 4] = fixture.shape("pixel_values")?.try_into()?;
         let data = TensorData::new(fixture.floats("pixel_values")?, shape);
@@ -54,23 +51,6 @@ fn pixels_features_and_rows_equal_the_reference<B: VlmBackend>() -> Result<()> {
             fixture,
         )
     })
-}
-
-fn check_pixels<B: VlmBackend>(pipeline: &MultimodalPipeline<B>, fixture: &Fixture) -> Result<()> {
-    let mut ours = Vec::new();
-    for image in &fixture.images {
-        ours.extend(pipeline.preprocess(image)?.into_data());
-    }
-    let theirs = fixture.floats("pixel_values")?;
-    let largest = largest_difference(&ours, &theirs)?;
-    let sum: f32 = ours.iter().zip(&theirs).map(|(a, b)| (a - b).abs()).sum();
-    let mean = sum / ours.len() as f32;
-    ensure!(largest <= PIXEL_TOLERANCE, "a pixel differs by {largest}");
-    ensure!(
-        mean <= PIXEL_MEAN_TOLERANCE,
-        "pixels differ by {mean} on average"
-    );
-    Ok(())
 }
 
 fn prompts_equal_the_reference_id_for_id<B: VlmBackend>() -> Result<()> {

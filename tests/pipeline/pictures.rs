@@ -5,8 +5,9 @@ use burn_vlm::kernels::VlmBackend;
 use burn_vlm::text::{Message, Part, Role};
 use burn_vlm::{AskRequest, Error, LoadOptions, RequestError};
 
-use crate::decoding::{Case, best, largest_difference, values};
+use crate::decoding::{Case, best};
 use crate::fixture::{LLAVA, open, open_with};
+use crate::reference::{largest_difference, values};
 use crate::support::picture;
 
 laws![
