@@ -8,8 +8,10 @@ use rayon::prelude::*;
 
 use crate::report::Spread;
 
-/// Far more than any cache holds.
+/// Far more than any processor's cache holds.
 const BUFFER_BYTES: usize = 512 << 20;
+/// More than any GPU's cache holds, read and written, and what every device of `wgpu` can allocate.
+const DEVICE_BUFFER_BYTES: usize = 128 << 20;
 const PASSES: usize = 9;
 
 /// The memory that weights are read from.
@@ -50,7 +52,7 @@ fn host_bytes_per_second() -> Spread {
 
 /// A copy reads and writes: both count.
 fn device_bytes_per_second<B: VlmBackend>(device: &B::Device) -> Result<Spread> {
-    let num_elements = BUFFER_BYTES / size_of::<f32>();
+    let num_elements = DEVICE_BUFFER_BYTES / size_of::<f32>();
     let source = Tensor::<B, 1>::ones([num_elements], (device, DType::F32));
     let sync = || B::sync(device).map_err(|error| anyhow!("{error}"));
     let copy = || -> Result<f64> {
@@ -58,7 +60,7 @@ fn device_bytes_per_second<B: VlmBackend>(device: &B::Device) -> Result<Spread> 
         let copied = source.clone().add_scalar(1.0);
         sync()?;
         drop(copied);
-        Ok(2.0 * BUFFER_BYTES as f64 / started.elapsed().as_secs_f64())
+        Ok(2.0 * DEVICE_BUFFER_BYTES as f64 / started.elapsed().as_secs_f64())
     };
     sync()?;
     copy()?;
