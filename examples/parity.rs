@@ -17,9 +17,7 @@ use burn::tensor::{DType, Tensor, TensorData};
 use burn_vlm::generation::{DecoderInput, InputImage};
 use burn_vlm::kernels::{SplicedRows, VlmBackend};
 use burn_vlm::nn::{KvCache, LogitsFor, RopePrecision};
-use burn_vlm::{
-    AnyPipeline, DeviceName, FinishReason, LoadOptions, MultimodalPipeline, PipelineVisitor,
-};
+use burn_vlm::{AnyPipeline, DeviceName, LoadOptions, MultimodalPipeline, PipelineVisitor};
 use clap::Parser;
 use serde_json::json;
 
@@ -296,21 +294,12 @@ fn compare_answer<B: VlmBackend>(
     stages: &mut Vec<Stage>,
 ) -> Result<()> {
     let answer = pipeline.answer(&fixture.request(&fixture.images))?;
-    let mut theirs = fixture.ids::<i64>("generated_ids")?;
-    // The id that ends a text is in the reference and not in ours.
-    let ends_text = |id: &i64| {
-        let mut ids = pipeline.spec().config.eos_token_ids.iter();
-        ids.any(|end| i64::from(*end) == *id)
-    };
-    if answer.finish == FinishReason::EndOfText && theirs.last().is_some_and(ends_text) {
-        theirs.pop();
-    }
-    let ours: Vec<i64> = answer.token_ids.iter().map(|id| i64::from(*id)).collect();
+    let theirs = fixture.answer_ids(pipeline)?;
     stages.push(Stage {
         name: "generated_ids",
         difference: None,
-        is_equal: ours == theirs,
-        detail: format!("{} tokens", ours.len()),
+        is_equal: answer.token_ids == theirs,
+        detail: format!("{} tokens", answer.token_ids.len()),
     });
     let text = fixture.text();
     stages.push(Stage {

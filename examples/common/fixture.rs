@@ -141,6 +141,20 @@ impl Fixture {
         Ok(PixelDifference { largest, mean })
     }
 
+    /// The ids of the answer, without the one that ends it: ours end in front of that.
+    pub(crate) fn answer_ids<B: VlmBackend>(
+        &self,
+        pipeline: &MultimodalPipeline<B>,
+    ) -> Result<Vec<u32>> {
+        let mut ids = self.ids("generated_ids")?;
+        let listed = &pipeline.spec().config.eos_token_ids;
+        let ends = |id: &u32| listed.contains(id) || pipeline.tokenizer().eos_id() == Some(*id);
+        if ids.last().is_some_and(ends) {
+            ids.pop();
+        }
+        Ok(ids)
+    }
+
     /// Token ids. Those of a picture's places may be any number.
     pub(crate) fn ids<T: TryFrom<i64>>(&self, tensor: &str) -> Result<Vec<T>> {
         let stored = self.tensors.read(tensor)?;

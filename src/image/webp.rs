@@ -150,7 +150,6 @@ mod tests {
 
     #[test]
     fn frames_inside_frames_are_refused_however_deep() {
-        // Lengths cannot be right all the way down, and need not be: each claims the rest.
         let level = |left: usize| {
             let claim = u32::try_from(left - CHUNK_HEADER_BYTES).unwrap();
             [

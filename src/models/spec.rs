@@ -37,7 +37,12 @@ impl ModelSpec {
         let family = find(&fields)?.ok_or_else(|| unknown(folder, describe(&fields)))?;
         let mut config = (family.parse)(&fields)?;
         if let Some(generation) = read_object(folder, "generation_config.json")? {
-            warn_of_what_is_not_applied(folder, &generation);
+            for name in not_applied(&generation) {
+                log::warn!(
+                    "{}: generation_config.json sets `{name}`, which is not applied",
+                    folder.display()
+                );
+            }
             let listed = Fields::new(&generation).token_ids("eos_token_id")?;
             if !listed.is_empty() {
                 config.eos_token_ids = listed;
@@ -47,9 +52,10 @@ impl ModelSpec {
     }
 }
 
-/// Settings that `transformers` applies to a greedy answer too, with the value that changes nothing.
-fn warn_of_what_is_not_applied(folder: &Path, generation: &Map<String, Value>) {
-    const SETTINGS: [(&str, f64); 14] = [
+/// Settings that `transformers` applies to a greedy answer too, and that this crate does not.
+fn not_applied(generation: &Map<String, Value>) -> impl Iterator<Item = &'static str> {
+    /// With the number that changes nothing.
+    const NUMBERS: [(&str, f64); 8] = [
         ("repetition_penalty", 1.0),
         ("encoder_repetition_penalty", 1.0),
         ("no_repeat_ngram_size", 0.0),
@@ -58,27 +64,24 @@ fn warn_of_what_is_not_applied(folder: &Path, generation: &Map<String, Value>) {
         ("min_new_tokens", 0.0),
         ("num_beams", 1.0),
         ("guidance_scale", 1.0),
-        ("bad_words_ids", 0.0),
-        ("suppress_tokens", 0.0),
-        ("begin_suppress_tokens", 0.0),
-        ("forced_bos_token_id", -1.0),
-        ("forced_eos_token_id", -1.0),
-        ("sequence_bias", 0.0),
     ];
-    for (name, neutral) in SETTINGS {
-        let changes_nothing = match generation.get(name) {
-            None | Some(Value::Null) => true,
-            Some(Value::Number(number)) => number.as_f64() == Some(neutral),
-            Some(Value::Array(list)) => list.is_empty(),
-            Some(_) => false,
-        };
-        if !changes_nothing {
-            log::warn!(
-                "{}: generation_config.json sets `{name}`, which is not applied",
-                folder.display()
-            );
-        }
-    }
+    const TOKENS: [&str; 6] = [
+        "bad_words_ids",
+        "suppress_tokens",
+        "begin_suppress_tokens",
+        "forced_bos_token_id",
+        "forced_eos_token_id",
+        "sequence_bias",
+    ];
+    let set = |name: &str| generation.get(name).filter(|value| !value.is_null());
+    let numbers = NUMBERS.into_iter().filter(move |(name, neutral)| {
+        set(name).is_some_and(|value| value.as_f64() != Some(*neutral))
+    });
+    let is_empty = |value: &Value| value.as_array().is_some_and(Vec::is_empty);
+    let tokens = TOKENS
+        .into_iter()
+        .filter(move |name| set(name).is_some_and(|value| !is_empty(value)));
+    numbers.map(|(name, _)| name).chain(tokens)
 }
 
 fn find(fields: &Fields<'_>) -> Result<Option<&'static Family>> {
@@ -133,4 +136,25 @@ fn model_files(folder: &Path) -> Vec<String> {
     names.sort();
     names.truncate(10);
     names
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn settings_that_would_change_an_answer_are_named() {
+        let named = |json: &str| {
+            let generation = serde_json::from_str(json).expect("an object");
+            not_applied(&generation).collect::<Vec<_>>()
+        };
+        let neutral = r#"{"repetition_penalty": 1, "suppress_tokens": [], "min_length": null}"#;
+        assert!(named(neutral).is_empty());
+        assert!(named(r#"{"do_sample": true, "temperature": 0.6, "eos_token_id": 2}"#).is_empty());
+        let set = r#"{"repetition_penalty": 1.1, "forced_eos_token_id": 2, "num_beams": 4}"#;
+        assert_eq!(
+            named(set),
+            ["repetition_penalty", "num_beams", "forced_eos_token_id"]
+        );
+    }
 }

@@ -43,7 +43,7 @@ impl<B: VlmBackend> EncodedImage<B> {
         kernels: KernelReport,
     ) -> Self {
         // A cache may outlive the pictures it was read from, so a key is never given twice; an address
-        // would be. Pictures of several pipelines meet in one session, so they share the count.
+        // would be.
         static NEXT_KEY: AtomicU64 = AtomicU64::new(0);
         let key = NEXT_KEY.fetch_add(1, Ordering::Relaxed);
         Self {

@@ -186,7 +186,8 @@ fn load_queries<E: Float>(
             + source / rows.heads * query.stride(2)
             + column * query.stride(3);
         queries[row * comptime!(tile.pitch()) + column] = f32::cast_from(query[at]) * scale;
-        index += at_run_time(comptime!(tile.units()), comptime!(tile.units()));
+        // Not `tile.units()`, for the reason of [`at_run_time`].
+        index += CUBE_DIM_X as usize;
     }
 }
 
@@ -207,7 +208,8 @@ fn load_keys<C: Float>(
         let source = min(first_key + key, end - 1);
         let at = start + source * slab.stride(2) + column * slab.stride(3);
         keys[key * comptime!(tile.pitch()) + column] = f32::cast_from(slab[at]);
-        index += at_run_time(comptime!(tile.units()), comptime!(tile.units()));
+        // Not `tile.units()`, for the reason of [`at_run_time`].
+        index += CUBE_DIM_X as usize;
     }
 }
 

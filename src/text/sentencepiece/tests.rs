@@ -126,28 +126,28 @@ fn every_text_gets_its_own_prefix_even_behind_a_space() {
     assert_eq!(tokens(&model, " c"), ["\u{2581}\u{2581}", "c"]);
 }
 
+fn configured(config: TokenizerConfig) -> tokenizers::Tokenizer {
+    load(&ModelWriter::llama(PIECES), &config)
+        .expect("a sound model")
+        .backend
+}
+
 #[test]
 fn a_configuration_may_limit_the_prefix_to_texts_without_a_space() {
-    let config = TokenizerConfig {
+    let backend = configured(TokenizerConfig {
         is_legacy: Some(false),
         ..TokenizerConfig::default()
-    };
-    let backend = load(&ModelWriter::llama(PIECES), &config)
-        .expect("a sound model")
-        .backend;
+    });
     let encoding = backend.encode(" c", false).expect("bytes spell every text");
     assert_eq!(encoding.get_tokens(), ["\u{2581}", "c"]);
 }
 
 #[test]
 fn a_configuration_may_leave_the_prefix_out() {
-    let config = TokenizerConfig {
+    let backend = configured(TokenizerConfig {
         add_prefix_space: Some(false),
         ..TokenizerConfig::default()
-    };
-    let backend = load(&ModelWriter::llama(PIECES), &config)
-        .expect("a sound model")
-        .backend;
+    });
     let encoding = backend
         .encode("ab c", false)
         .expect("bytes spell every text");

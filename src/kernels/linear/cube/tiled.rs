@@ -12,7 +12,6 @@ use cubecl::prelude::*;
 use super::Operands;
 use super::epilogue::finish;
 use crate::kernels::LaunchRefused;
-use crate::kernels::cube::loops::at_run_time;
 use crate::kernels::cube::stored::{Storage, unpack};
 use crate::kernels::launch::{Grid, in_vectors};
 use crate::kernels::linear::{Activation, LinearEpilogue};
@@ -68,7 +67,8 @@ fn tiled_kernel<E: Float, W: Numeric, P: Float, M: Size, N: Size>(
             let from_weight = load::<W, M, N>(weight, feature, source, columns, storage);
             store_turned::<N>(from_x, row, column, &mut x_tile);
             store_turned::<N>(from_weight, row, column, &mut weight_tile);
-            index += at_run_time(UNITS, UNITS);
+            // Not `UNITS`: NVIDIA's compiler would unroll the loop and run out of registers.
+            index += CUBE_DIM_X as usize;
         }
         sync_cube();
         for depth in 0..DEPTH {
