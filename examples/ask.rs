@@ -1,6 +1,6 @@
 //! Ask a question about pictures, or a text-only model a question without one.
 //!
-//!     cargo run --release --example ask -- examples/demo/photo.png "What is in this picture?"
+//!     cargo run --example ask -- examples/demo/photo.png "What is in this picture?"
 
 #[path = "common/answer.rs"]
 mod answer;

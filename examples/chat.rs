@@ -15,7 +15,7 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
-use burn_vlm::{AnyImage, AnyPipeline, AnySession, AskRequest, ImageInput};
+use burn_vlm::{AnyEncodedImage, AnyPipeline, AnySession, AskRequest, ImageInput};
 use clap::Parser;
 
 use answer::AnswerArgs;
@@ -44,7 +44,9 @@ struct Arguments {
 fn main() -> Result<()> {
     let arguments = Arguments::parse();
     // A flag that cannot be served is told now, not at the first question.
-    arguments.answer.apply(AskRequest::<AnyImage>::new())?;
+    arguments
+        .answer
+        .apply(AskRequest::<AnyEncodedImage>::new())?;
     let pipeline = arguments.model.open()?;
     let mut chat = Chat::new(&pipeline, &arguments.answer);
     for path in &arguments.images {
@@ -81,9 +83,9 @@ struct Chat<'a> {
     pipeline: &'a AnyPipeline,
     settings: &'a AnswerArgs,
     session: AnySession,
-    waiting: Vec<AnyImage>,
+    waiting: Vec<AnyEncodedImage>,
     /// The pictures of each question so far.
-    shown: Vec<Vec<AnyImage>>,
+    shown: Vec<Vec<AnyEncodedImage>>,
 }
 
 impl<'a> Chat<'a> {

@@ -16,7 +16,7 @@ use anyhow::{Context, Result, bail};
 use burn::tensor::{DType, Tensor, TensorData};
 use burn_vlm::generation::{DecoderInput, InputImage};
 use burn_vlm::kernels::{SplicedRows, VlmBackend};
-use burn_vlm::nn::{KvCache, LogitsFor, RopePrecision};
+use burn_vlm::nn::{LogitsFor, RopePrecision};
 use burn_vlm::{AnyPipeline, DeviceName, LoadOptions, MultimodalPipeline, PipelineVisitor};
 use clap::Parser;
 use serde_json::json;
@@ -233,8 +233,10 @@ fn compare_decoder<B: VlmBackend>(
         .zip(rows)
         .map(|(span, rows)| InputImage {
             key: span.image as u64,
-            start: span.start,
-            rows,
+            place: SplicedRows {
+                start: span.start,
+                rows,
+            },
         });
     let input = DecoderInput {
         images: images.collect(),
@@ -253,21 +255,17 @@ fn decode_along<B: VlmBackend>(
     input: &DecoderInput<B>,
     generated: &[i64],
 ) -> Result<(Vec<f32>, Vec<f32>)> {
-    let config = &pipeline.spec().config.decoder;
     let decoder = &pipeline.model().decoder;
     let capacity = input.len() + generated.len();
-    let embed = |ids: &[u32], images| decoder.embed_tokens.forward(ids, images);
-    let mut cache = KvCache::new(config, 1, capacity, pipeline.device());
-    cache.rotate_for(config, input.len());
+    let embed = |ids: &[u32], images| decoder.embed(ids, images);
+    let mut cache = decoder.new_cache(1, capacity, pipeline.device());
+    cache.rotate_for(0, input.len());
     let images = input.images.iter();
-    let images = images.map(|image| SplicedRows {
-        start: image.start,
-        rows: image.rows.clone(),
-    });
+    let images = images.map(|image| image.place.clone());
     let embeds = embed(&input.token_ids, images.collect());
     let all = decoder.prefill(embeds.clone(), &mut cache, 0, LogitsFor::All)?;
     let logits = values(all.context("logits of every token were asked for")?)?;
-    let vocab_size = config.vocab_size;
+    let vocab_size = decoder.config().vocab_size;
     let mut step_logits = logits[logits.len() - vocab_size..].to_vec();
     let mut sequence = embeds;
     // The last one is read by nobody.
@@ -276,8 +274,8 @@ fn decode_along<B: VlmBackend>(
         let next = embed(&[u32::try_from(*id)?], vec![]);
         sequence = Tensor::cat(vec![sequence, next.clone()], 0);
         let [seq_len, _] = sequence.dims();
-        let logits = match cache.rotate_for(config, seq_len) {
-            false => decoder.decode(next, &mut cache, &[0])?,
+        let logits = match cache.rotate_for(0, seq_len) {
+            false => decoder.decode(next, &mut cache, &[0_usize])?,
             true => decoder
                 .prefill(sequence.clone(), &mut cache, 0, LogitsFor::Last)?
                 .context("the last token's logits were asked for")?,

@@ -3,6 +3,8 @@
 //! `BURN_VLM_REQUIRE=wgpu,cuda` turns a missing device, and a kernel that it refuses, into a failure.
 #![cfg(all(feature = "flex", feature = "testing"))]
 
+#[path = "kernels/catalogue.rs"]
+mod catalogue;
 #[cfg(any(feature = "wgpu", feature = "cuda"))]
 #[path = "support/device.rs"]
 mod device;
@@ -17,9 +19,15 @@ mod gpu;
 #[cfg(feature = "train")]
 #[path = "kernels/gradients.rs"]
 mod gradients;
+#[cfg(any(feature = "wgpu", feature = "cuda"))]
+#[path = "kernels/grids.rs"]
+mod grids;
 #[path = "kernels/in_place.rs"]
 mod in_place;
 #[path = "kernels/law.rs"]
 mod law;
 #[path = "kernels/numbers.rs"]
 mod numbers;
+#[cfg(any(feature = "wgpu", feature = "cuda"))]
+#[path = "kernels/streams.rs"]
+mod streams;

@@ -22,8 +22,9 @@ mod workload;
 use anyhow::Result;
 use burn::tensor::DType;
 use burn_vlm::kernels::VlmBackend;
+use burn_vlm::weights::WeightType;
 use burn_vlm::{DeviceName, MultimodalPipeline, PipelineVisitor};
-use clap::Parser;
+use clap::{Parser, ValueEnum};
 
 use bandwidth::Memory;
 use measure::Subject;
@@ -41,11 +42,31 @@ struct Arguments {
     /// A decoder of this shape with random weights, in place of a model
     #[arg(long, value_name = "NAME", conflicts_with = "model")]
     shape: Option<Shape>,
+    /// What activations and cache of the shape are kept in
+    #[arg(long, value_name = "TYPE", default_value = "f32", requires = "shape")]
+    compute: Compute,
     #[command(flatten)]
     workload: Workload,
     /// Print one JSON object instead of a table
     #[arg(long)]
     json: bool,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Compute {
+    F32,
+    F16,
+    Bf16,
+}
+
+impl Compute {
+    fn dtype(self) -> DType {
+        match self {
+            Self::F32 => DType::F32,
+            Self::F16 => DType::F16,
+            Self::Bf16 => DType::BF16,
+        }
+    }
 }
 
 fn main() -> Result<()> {
@@ -58,11 +79,20 @@ fn main() -> Result<()> {
     };
     let report = pipeline.visit(Bench {
         shape: arguments.shape,
-        dtype: arguments.model.weight_type()?.dtype(),
+        compute: arguments.compute,
+        // Random weights are made in f32.
+        random_weights: arguments
+            .model
+            .matrix_type()?
+            .weight_type()
+            .unwrap_or(WeightType::F32),
         workload: arguments.workload,
         memory,
         model: match arguments.shape {
-            Some(shape) => format!("{shape} with random weights"),
+            Some(shape) => {
+                let compute = arguments.compute;
+                format!("{shape} with random weights, computed in {compute:?}")
+            }
             None => arguments.model.folder().display().to_string(),
         },
     })?;
@@ -76,7 +106,8 @@ fn main() -> Result<()> {
 /// The measurement on whichever backend was chosen.
 struct Bench {
     shape: Option<Shape>,
-    dtype: DType,
+    compute: Compute,
+    random_weights: WeightType,
     workload: Workload,
     memory: Memory,
     model: String,
@@ -87,14 +118,18 @@ impl PipelineVisitor for Bench {
 
     fn visit<B: VlmBackend>(self, pipeline: &MultimodalPipeline<B>) -> Result<Report> {
         let device = pipeline.device();
+        let weights = match self.shape {
+            Some(_) => self.random_weights.to_string(),
+            None => matrix_types(pipeline),
+        };
         let measured = match self.shape {
             Some(shape) => {
-                let config = shape.config();
-                let decoder = shape::random_decoder::<B>(&config, self.dtype, device);
+                let config = shape.config(self.compute.dtype());
+                let decoder =
+                    shape::random_decoder::<B>(&config, self.random_weights.dtype(), device);
                 let context_length = config.max_position_embeddings;
                 let subject = Subject {
                     decoder: &decoder,
-                    config: &config,
                     context_length,
                     device,
                 };
@@ -103,7 +138,6 @@ impl PipelineVisitor for Bench {
             None => {
                 let subject = Subject {
                     decoder: &pipeline.model().decoder,
-                    config: &pipeline.spec().config.decoder,
                     context_length: pipeline.context_length(),
                     device,
                 };
@@ -113,7 +147,7 @@ impl PipelineVisitor for Bench {
         Ok(Report {
             model: self.model,
             device: pipeline.device_name(),
-            weights: self.dtype,
+            weights,
             workload: self.workload,
             // Read before the probe below, whose buffer is no part of the model.
             peak_memory_bytes: measure::peak_memory_bytes(),
@@ -121,4 +155,11 @@ impl PipelineVisitor for Bench {
             measured,
         })
     }
+}
+
+/// The types that the matrices of a model are kept in.
+fn matrix_types<B: VlmBackend>(pipeline: &MultimodalPipeline<B>) -> String {
+    let types = pipeline.load_report().matrices.keys();
+    let names: Vec<String> = types.map(ToString::to_string).collect();
+    names.join("+")
 }

@@ -5,7 +5,7 @@ use burn::tensor::{DType, Tensor};
 use burn_vlm::MultimodalPipeline;
 use burn_vlm::generation::PREFILL_CHUNK_TOKENS;
 use burn_vlm::kernels::{self, KernelReport, KernelTrace, VlmBackend};
-use burn_vlm::nn::{KvCache, LlamaConfig, LlamaDecoder, LogitsFor};
+use burn_vlm::nn::{KvCache, LlamaDecoder, LogitsFor};
 
 use crate::step_bytes::StepBytes;
 use crate::workload::Workload;
@@ -16,7 +16,6 @@ const PROMPT_SLOT: usize = 0;
 /// A decoder to be measured.
 pub(crate) struct Subject<'a, B: VlmBackend> {
     pub(crate) decoder: &'a LlamaDecoder<B>,
-    pub(crate) config: &'a LlamaConfig,
     pub(crate) context_length: usize,
     pub(crate) device: &'a B::Device,
 }
@@ -46,11 +45,13 @@ impl<B: VlmBackend> Subject<'_, B> {
             prompt: Vec::new(),
             decode: Vec::new(),
             image_encode: Vec::new(),
-            step_bytes: StepBytes::new(self.decoder, self.config, &workload),
+            step_bytes: StepBytes::new(self.decoder, &workload),
             kernels: KernelReport::default(),
         };
         let (result, kernels) = KernelTrace::collect(|| {
-            let mut cache = KvCache::new(self.config, workload.batch, capacity, self.device);
+            let mut cache = self
+                .decoder
+                .new_cache(workload.batch, capacity, self.device);
             for slot in 0..workload.batch {
                 self.read(&mut cache, slot, workload.depth)?;
             }
@@ -95,7 +96,7 @@ impl<B: VlmBackend> Subject<'_, B> {
         let mut ids = self.token_ids(workload.batch);
         let started = Instant::now();
         for _ in 0..workload.new_tokens {
-            let embeds = self.decoder.embed_tokens.forward(&ids, vec![]);
+            let embeds = self.decoder.embed(&ids, vec![]);
             ids = self.choose(self.decoder.decode(embeds, cache, &slots)?)?;
         }
         let time = started.elapsed();
@@ -121,7 +122,7 @@ impl<B: VlmBackend> Subject<'_, B> {
             } else {
                 LogitsFor::Nothing
             };
-            let embeds = self.decoder.embed_tokens.forward(chunk, vec![]);
+            let embeds = self.decoder.embed(chunk, vec![]);
             let logits = self.decoder.prefill(embeds, cache, slot, logits_for)?;
             if is_last {
                 return Ok(logits);
@@ -132,7 +133,8 @@ impl<B: VlmBackend> Subject<'_, B> {
 
     /// Any ids will do, so long as no two neighbours are alike.
     fn token_ids(&self, num_tokens: usize) -> Vec<u32> {
-        let spread = (1..=num_tokens).map(|position| position * 7919 % self.config.vocab_size);
+        let spread =
+            (1..=num_tokens).map(|position| position * 7919 % self.decoder.config().vocab_size);
         spread.map(|id| id as u32).collect()
     }
 
@@ -146,7 +148,9 @@ impl<B: VlmBackend> Subject<'_, B> {
             .iter::<i64>()
             .map(u32::try_from)
             .collect::<Result<_, _>>()?;
-        let is_number = ids.iter().all(|id| (*id as usize) < self.config.vocab_size);
+        let is_number = ids
+            .iter()
+            .all(|id| (*id as usize) < self.decoder.config().vocab_size);
         ensure!(is_number, "the logits are not numbers");
         Ok(ids)
     }

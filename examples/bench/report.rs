@@ -1,7 +1,6 @@
 use std::fmt;
 use std::time::Duration;
 
-use burn::tensor::DType;
 use serde_json::{Value, json};
 
 use crate::json::kernels_json;
@@ -12,7 +11,7 @@ use crate::workload::Workload;
 pub(crate) struct Report {
     pub(crate) model: String,
     pub(crate) device: String,
-    pub(crate) weights: DType,
+    pub(crate) weights: String,
     pub(crate) workload: Workload,
     pub(crate) peak_memory_bytes: Option<u64>,
     pub(crate) copy_bytes_per_second: Spread,
@@ -124,7 +123,7 @@ impl Report {
             "model": self.model,
             "device": self.device,
             "threads": rayon::current_num_threads(),
-            "weights": self.weights.name(),
+            "weights": self.weights,
             "prompt_tokens": workload.prompt_tokens,
             "new_tokens": workload.new_tokens,
             "depth": workload.depth,
@@ -151,7 +150,7 @@ fn milliseconds(time: &Duration) -> f64 {
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let workload = self.workload;
-        let (weights, threads) = (self.weights.name(), rayon::current_num_threads());
+        let (weights, threads) = (&self.weights, rayon::current_num_threads());
         writeln!(
             f,
             "{} · {weights} · {} · {threads} threads",

@@ -1,12 +1,10 @@
 use burn::module::{Module, ModuleVisitor, Param};
+use burn::tensor::Tensor;
 use burn::tensor::backend::Backend;
-use burn::tensor::{DType, Tensor};
-use burn_vlm::nn::{LlamaConfig, LlamaDecoder};
+use burn_vlm::kernels::VlmBackend;
+use burn_vlm::nn::LlamaDecoder;
 
 use crate::workload::Workload;
-
-/// The cache keeps its rows in this type.
-const CACHE_TYPE: DType = DType::F32;
 
 /// What one decode step has to read, however it is computed.
 #[derive(Debug, Clone, Copy)]
@@ -19,11 +17,7 @@ pub(crate) struct StepBytes {
 
 impl StepBytes {
     /// The bytes of a decode step.
-    pub(crate) fn new<B: Backend>(
-        decoder: &LlamaDecoder<B>,
-        config: &LlamaConfig,
-        workload: &Workload,
-    ) -> Self {
+    pub(crate) fn new<B: VlmBackend>(decoder: &LlamaDecoder<B>, workload: &Workload) -> Self {
         let mut weights = ParameterBytes { bytes: 0 };
         decoder.layers.visit(&mut weights);
         decoder.norm.visit(&mut weights);
@@ -32,9 +26,10 @@ impl StepBytes {
             Some(head) => head.visit(&mut weights),
             None => decoder.embed_tokens.visit(&mut weights),
         }
-        let row = 2 * config.num_key_value_heads * config.head_dim * CACHE_TYPE.size();
+        let shape = decoder.config().cache_shape();
+        let row = 2 * shape.num_kv_heads * shape.head_dim * shape.dtype.size();
         let rows_twice = workload.batch * (2 * workload.depth + workload.new_tokens + 1);
-        let cache = config.num_hidden_layers * row * rows_twice / 2;
+        let cache = shape.num_layers * row * rows_twice / 2;
         Self {
             weights: weights.bytes,
             cache,

@@ -1,17 +1,21 @@
 //! Which model, on which device: the flags and the opening.
 
+mod repository;
+
 use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::sync::Mutex;
 
 use anyhow::{Context, Result, bail};
-use burn_vlm::weights::WeightType;
+use burn_vlm::weights::MatrixType;
 use burn_vlm::{AnyPipeline, DeviceName, LoadOptions};
 use clap::{Args, ValueEnum};
 use indicatif::{ProgressBar, ProgressStyle};
 
+use repository::repository;
+
 /// The model that the repository ships.
-const DEMO_MODEL: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/demo/model");
+const DEMO_MODEL: &str = "examples/demo/model";
 
 /// Which model, on which device.
 #[derive(Debug, Args)]
@@ -23,13 +27,14 @@ pub(crate) struct ModelArgs {
     #[arg(long, value_name = "NAME", default_value = "auto")]
     pub(crate) device: DeviceName,
     /// What linear and embedding weights are kept in
-    #[arg(long, value_name = "TYPE", default_value = "f32")]
+    #[arg(long, value_name = "TYPE", default_value = "as-stored")]
     pub(crate) weights: Weights,
 }
 
 /// The weight types of the design; not all are built yet.
 #[derive(Debug, Clone, Copy, ValueEnum)]
 pub(crate) enum Weights {
+    AsStored,
     F32,
     F16,
     Bf16,
@@ -40,9 +45,7 @@ pub(crate) enum Weights {
 impl ModelArgs {
     /// The folder of the model.
     pub(crate) fn folder(&self) -> PathBuf {
-        self.model
-            .clone()
-            .unwrap_or_else(|| PathBuf::from(DEMO_MODEL))
+        self.model.clone().unwrap_or_else(|| repository(DEMO_MODEL))
     }
 
     /// Opens the model, with a progress bar where somebody looks, and tells which devices were
@@ -52,7 +55,7 @@ impl ModelArgs {
         let bar = progress_bar();
         let shown = Mutex::new(bar.clone());
         let options = LoadOptions::new()
-            .with_weights(self.weight_type()?)
+            .with_weights(self.matrix_type()?)
             .with_progress(move |progress| {
                 if let Ok(bar) = shown.lock() {
                     bar.set_length(progress.total_bytes);
@@ -70,14 +73,15 @@ impl ModelArgs {
     }
 
     /// The type of the weights.
-    pub(crate) fn weight_type(&self) -> Result<WeightType> {
+    pub(crate) fn matrix_type(&self) -> Result<MatrixType> {
         match self.weights {
-            Weights::F32 => Ok(WeightType::F32),
-            Weights::F16 => Ok(WeightType::F16),
-            Weights::Bf16 => Ok(WeightType::BF16),
-            Weights::Q8 | Weights::Q4 => {
-                bail!("quantised weights are not available in this version: use f32, f16 or bf16")
-            }
+            Weights::AsStored => Ok(MatrixType::AsStored),
+            Weights::F32 => Ok(MatrixType::F32),
+            Weights::F16 => Ok(MatrixType::F16),
+            Weights::Bf16 => Ok(MatrixType::BF16),
+            Weights::Q8 | Weights::Q4 => bail!(
+                "quantised weights are not available in this version: use as-stored, f32, f16 or bf16"
+            ),
         }
     }
 }

@@ -63,28 +63,6 @@ pub enum CheckpointError {
         /// The missing files, by name.
         shards: Vec<String>,
     },
-    /// A shard lacks tensors that the index promises in it.
-    #[error(
-        "{} lacks {} tensor(s) that the index places there: {}",
-        shard.display(), tensors.len(), list(tensors)
-    )]
-    NotInShard {
-        /// The shard.
-        shard: PathBuf,
-        /// The promised tensors, by name.
-        tensors: Vec<String>,
-    },
-    /// A shard holds tensors that the index does not place in it.
-    #[error(
-        "{} holds {} tensor(s) that the index does not place there: {}",
-        shard.display(), tensors.len(), list(tensors)
-    )]
-    NotInIndex {
-        /// The shard.
-        shard: PathBuf,
-        /// The surplus tensors, by name.
-        tensors: Vec<String>,
-    },
     /// One name stands for two tensors.
     #[error("tensor `{tensor}` is stored twice: in {} and in {}", first.display(), second.display())]
     Duplicate {
@@ -192,8 +170,8 @@ pub enum CheckpointError {
         /// The element type asked for.
         target: &'static str,
     },
-    /// The device cannot hold weights of the element type asked for.
-    #[error("the device has no {weight_type} tensors; load the weights as f32")]
+    /// The device cannot read matrices of the element type asked for.
+    #[error("the device reads no {weight_type} matrices; load the weights as stored, or in f32")]
     WeightType {
         /// The element type asked for.
         weight_type: &'static str,

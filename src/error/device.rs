@@ -30,6 +30,14 @@ pub enum DeviceError {
         /// The stage whose result was bad.
         stage: &'static str,
     },
+    /// The device does not compute in the type that was asked for.
+    #[error("the device has no {dtype} for {purpose}; f32 works everywhere")]
+    UnsupportedType {
+        /// What it was asked for.
+        purpose: &'static str,
+        /// The type.
+        dtype: &'static str,
+    },
     /// Strict kernels were asked for and the device refused one.
     #[error(
         "kernel `{kernel}` was refused by the device ({reason}) and strict mode forbids a fallback"

@@ -7,14 +7,14 @@ use std::time::{Duration, Instant};
 
 use burn::tensor::{ElementConversion, Int, Tensor};
 
-use super::cancel::CancelToken;
 use super::input::DecoderInput;
+use super::interruption::Interruption;
 use super::sampler::{Sampler, Sampling};
-use super::sequence::Sequence;
+use super::sequence::{Sequence, Token};
 use super::stop::{FinishReason, StopRules};
 use crate::error::{DeviceError, Error, RequestError, Result};
 use crate::kernels::{KernelReport, KernelTrace, VlmBackend};
-use crate::nn::{LlamaConfig, LlamaDecoder};
+use crate::nn::LlamaDecoder;
 use crate::text::{TextStream, Tokenizer};
 
 /// How an answer is generated.
@@ -28,12 +28,24 @@ pub struct GenerationOptions {
     pub max_new_tokens: usize,
     /// What else ends it.
     pub stop: StopRules,
-    /// When to give up; what there is by then is the answer.
-    pub deadline: Option<Instant>,
-    /// Ends it from outside.
-    pub cancel: CancelToken,
+    /// What ends it from outside.
+    pub interruption: Interruption,
     /// Whether an operation that the device has no kernel for is an error.
     pub is_strict: bool,
+}
+
+impl GenerationOptions {
+    /// Checks what the caller chose, before work is done for it.
+    ///
+    /// # Errors
+    ///
+    /// [`RequestError::Parameter`] for a number outside its range, or strings to stop at that are too
+    /// many or too long.
+    pub(crate) fn check(&self, tokenizer: &Tokenizer) -> Result<()> {
+        Sampler::new(self.sampling, self.seed)?;
+        TextStream::new(tokenizer, &self.stop.stop_strings)?;
+        Ok(())
+    }
 }
 
 /// How long each part took.
@@ -51,13 +63,14 @@ pub struct StageTimings {
 #[derive(Debug)]
 pub struct Generation<'a, B: VlmBackend, S: BorrowMut<Sequence<B>>> {
     decoder: &'a LlamaDecoder<B>,
-    config: &'a LlamaConfig,
     sequence: S,
     options: GenerationOptions,
     sampler: Sampler,
     text: TextStream,
     /// The prompt, until it was read.
     prompt: Option<DecoderInput<B>>,
+    /// The token that the next step reads.
+    chosen: Option<Token<B>>,
     token_ids: Vec<u32>,
     written: String,
     finish: Option<FinishReason>,
@@ -67,7 +80,8 @@ pub struct Generation<'a, B: VlmBackend, S: BorrowMut<Sequence<B>>> {
 }
 
 impl<'a, B: VlmBackend, S: BorrowMut<Sequence<B>>> Generation<'a, B, S> {
-    /// Prepares an answer to `prompt`; nothing is read yet.
+    /// Prepares an answer to `prompt`; nothing is read yet. A prompt that something kept from being
+    /// made has an answer without text, which ended for that reason.
     ///
     /// # Errors
     ///
@@ -76,25 +90,30 @@ impl<'a, B: VlmBackend, S: BorrowMut<Sequence<B>>> Generation<'a, B, S> {
     /// not fit the sequence.
     pub fn new(
         decoder: &'a LlamaDecoder<B>,
-        config: &'a LlamaConfig,
         tokenizer: &Tokenizer,
         sequence: S,
-        prompt: DecoderInput<B>,
+        prompt: ControlFlow<FinishReason, DecoderInput<B>>,
         options: GenerationOptions,
     ) -> Result<Self> {
-        let context_length = sequence.borrow().capacity();
-        check_room(prompt.len(), options.max_new_tokens, context_length)?;
+        let (prompt, finish) = match prompt {
+            ControlFlow::Continue(prompt) => (Some(prompt), None),
+            ControlFlow::Break(reason) => (None, Some(reason)),
+        };
+        if let Some(prompt) = &prompt {
+            let context_length = sequence.borrow().max_tokens();
+            check_room(prompt.len(), options.max_new_tokens, context_length)?;
+        }
         Ok(Self {
             decoder,
-            config,
             sampler: Sampler::new(options.sampling, options.seed)?,
             text: TextStream::new(tokenizer, &options.stop.stop_strings)?,
             sequence,
             options,
-            prompt: Some(prompt),
+            prompt,
+            chosen: None,
             token_ids: Vec::new(),
             written: String::new(),
-            finish: None,
+            finish,
             timings: StageTimings::default(),
             kernels: KernelReport::default(),
             backend: PhantomData,
@@ -129,7 +148,7 @@ impl<'a, B: VlmBackend, S: BorrowMut<Sequence<B>>> Generation<'a, B, S> {
     /// Chooses the next token and returns the text that became certain by it.
     fn advance(&mut self) -> Result<String> {
         let started = Instant::now();
-        if let Some(reason) = self.interruption() {
+        if let Some(reason) = self.options.interruption.reason() {
             return Ok(self.end(reason));
         }
         let is_prefill = self.prompt.is_some();
@@ -146,8 +165,8 @@ impl<'a, B: VlmBackend, S: BorrowMut<Sequence<B>>> Generation<'a, B, S> {
         }
         match chosen? {
             None => {
-                let reason = self.interruption().unwrap_or(FinishReason::Cancelled);
-                Ok(self.end(reason))
+                let reason = self.options.interruption.reason();
+                Ok(self.end(reason.unwrap_or(FinishReason::Cancelled)))
             }
             Some(id) => Ok(self.accept(id)),
         }
@@ -161,31 +180,32 @@ impl<'a, B: VlmBackend, S: BorrowMut<Sequence<B>>> Generation<'a, B, S> {
             "decode"
         };
         let sequence = self.sequence.borrow_mut();
+        let (decoder, interruption) = (self.decoder, &self.options.interruption);
+        let go_on = || interruption.check();
         let logits = match self.prompt.take() {
-            Some(prompt) => {
-                let (cancel, deadline) = (&self.options.cancel, self.options.deadline);
-                let go_on = || match interruption(cancel, deadline) {
-                    Some(_) => ControlFlow::Break(()),
-                    None => ControlFlow::Continue(()),
-                };
-                sequence.read(self.decoder, self.config, &prompt, go_on)?
-            }
+            Some(prompt) => sequence.read(decoder, &prompt, go_on)?,
             None => {
-                let last = *self.token_ids.last().expect("a step follows a token");
-                Some(sequence.step(self.decoder, self.config, last)?)
+                let last = self.chosen.clone().expect("a step follows a token");
+                sequence.step(decoder, last, go_on)?
             }
         };
         let Some(logits) = logits else {
             return Ok(None);
         };
         let [_, vocab_size] = logits.dims();
-        let id = sequence
-            .stream()
-            .run(|| read_id(self.sampler.choose(logits), stage))?;
-        match (id as usize) < vocab_size {
-            true => Ok(Some(id)),
-            false => Err(DeviceError::NotFinite { stage }.into()),
+        let stream = sequence.pool().stream();
+        let on_device = stream.run(|| self.sampler.choose(logits));
+        let id = stream.run(|| read_id(on_device.clone(), stage))?;
+        if id as usize >= vocab_size {
+            return Err(DeviceError::NotFinite { stage }.into());
         }
+        // The id came from everything that was read.
+        sequence.commit();
+        self.chosen = Some(Token {
+            id,
+            on_device: Some(on_device),
+        });
+        Ok(Some(id))
     }
 
     fn accept(&mut self, id: u32) -> String {
@@ -213,10 +233,6 @@ impl<'a, B: VlmBackend, S: BorrowMut<Sequence<B>>> Generation<'a, B, S> {
         self.finish = Some(self.text.stopped().map_or(reason, FinishReason::Stop));
         rest
     }
-
-    fn interruption(&self) -> Option<FinishReason> {
-        interruption(&self.options.cancel, self.options.deadline)
-    }
 }
 
 impl<B: VlmBackend, S: BorrowMut<Sequence<B>>> Iterator for Generation<'_, B, S> {
@@ -229,6 +245,7 @@ impl<B: VlmBackend, S: BorrowMut<Sequence<B>>> Iterator for Generation<'_, B, S>
                 Ok(piece) if piece.is_empty() => {}
                 Ok(piece) => return Some(Ok(piece)),
                 Err(error) => {
+                    self.sequence.borrow_mut().rollback();
                     // An error is the last item.
                     self.finish = Some(FinishReason::Cancelled);
                     return Some(Err(error));
@@ -237,14 +254,6 @@ impl<B: VlmBackend, S: BorrowMut<Sequence<B>>> Iterator for Generation<'_, B, S>
         }
         None
     }
-}
-
-fn interruption(cancel: &CancelToken, deadline: Option<Instant>) -> Option<FinishReason> {
-    if cancel.is_cancelled() {
-        return Some(FinishReason::Cancelled);
-    }
-    let is_late = deadline.is_some_and(|deadline| Instant::now() >= deadline);
-    is_late.then_some(FinishReason::Deadline)
 }
 
 /// Whether a prompt and its answer fit the context.

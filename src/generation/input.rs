@@ -13,17 +13,16 @@ pub struct InputImage<B: VlmBackend> {
     /// Tells this picture from every other: sequences with equal ids share what is cached only
     /// where their pictures have equal keys too.
     pub key: u64,
-    /// Position of the first row in the sequence.
-    pub start: usize,
-    /// `[num_rows, hidden_size]`
-    pub rows: Tensor<B, 2>,
+    /// The rows, and the position of the first in the sequence.
+    pub place: SplicedRows<Tensor<B, 2>>,
 }
 
 impl<B: VlmBackend> InputImage<B> {
     /// The positions of the rows.
     pub fn range(&self) -> Range<usize> {
-        let [num_rows, _] = self.rows.dims();
-        self.start..self.start + num_rows
+        let SplicedRows { start, rows } = &self.place;
+        let [num_rows, _] = rows.dims();
+        *start..start + num_rows
     }
 }
 
@@ -91,12 +90,21 @@ impl<B: VlmBackend> DecoderInput<B> {
             (start < end).then(|| SplicedRows {
                 start: start - positions.start,
                 rows: image
+                    .place
                     .rows
                     .clone()
                     .slice_dim(0, start - all.start..end - all.start),
             })
         });
         overlapping.collect()
+    }
+
+    /// Adds the positions `chunk` of `other`, and the pictures that begin there.
+    pub(super) fn append(&mut self, other: &Self, chunk: Range<usize>) {
+        let begun = other.images.iter();
+        let begun = begun.filter(|image| chunk.contains(&image.place.start));
+        self.images.extend(begun.cloned());
+        self.token_ids.extend_from_slice(&other.token_ids[chunk]);
     }
 
     /// How many positions of `self` and `other` hold the same, from the front.
@@ -110,11 +118,11 @@ impl<B: VlmBackend> DecoderInput<B> {
         let mut pairs = self.images.iter().zip(&other.images);
         let differing = pairs.find(|(a, b)| a.key != b.key || a.range() != b.range());
         if let Some((a, b)) = differing {
-            common = common.min(a.start).min(b.start);
+            common = common.min(a.place.start).min(b.place.start);
         }
         let paired = self.images.len().min(other.images.len());
         let unpaired = self.images.get(paired).or(other.images.get(paired));
-        unpaired.map_or(common, |image| common.min(image.start))
+        unpaired.map_or(common, |image| common.min(image.place.start))
     }
 
     /// Forgets everything behind the first `len` positions. A picture that is cut goes whole, and
@@ -123,9 +131,9 @@ impl<B: VlmBackend> DecoderInput<B> {
         let cut = self
             .images
             .iter()
-            .find(|image| image.range().end > len && image.start < len);
-        let len = cut.map_or(len, |image| image.start);
-        self.images.retain(|image| image.start < len);
+            .find(|image| image.range().end > len && image.place.start < len);
+        let len = cut.map_or(len, |image| image.place.start);
+        self.images.retain(|image| image.place.start < len);
         self.token_ids.truncate(len);
         len
     }

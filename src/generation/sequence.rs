@@ -1,116 +1,145 @@
 //! One sequence on the device and what its cache holds.
 
 use std::ops::{ControlFlow, Range};
+use std::sync::Arc;
 
-use burn::tensor::Tensor;
+use burn::tensor::{Int, Tensor};
 
 use super::input::{DecoderInput, check_id};
-use crate::error::{Error, Result};
-use crate::kernels::{VlmBackend, WorkStream};
-use crate::nn::{CacheFull, KvCache, LlamaConfig, LlamaDecoder, LogitsFor};
+use super::slots::{PoolState, Slot, SlotPool};
+use crate::error::{DeviceError, Error, Result};
+use crate::kernels::{TokenIds, VlmBackend};
+use crate::nn::{CacheFull, CachePlace, LlamaDecoder, LogitsFor, SharedPrefix};
 
 /// Tokens of a prompt that are read at once. More would keep the matrix units no busier, and
 /// memory for the scores of attention grows with it.
 pub const PREFILL_CHUNK_TOKENS: usize = 256;
 
-/// The only slot of a sequence's own cache.
-const SLOT: usize = 0;
-
-/// A sequence of tokens and picture rows, with the keys and values of all it has read.
+/// A sequence of tokens and picture rows, with the keys and values of all it has read: a handle to
+/// a slot of a [`SlotPool`].
 ///
 /// Reading another input that begins alike keeps what is common and reads the rest: a second turn
-/// costs its own tokens only, and a failed one is undone by reading the next.
+/// costs its own tokens only.
+///
+/// Work is queued, and may fail after the call that queued it. What was read counts as held once
+/// the device has answered and the caller has said so by [`commit`](Self::commit); everything else
+/// is forgotten by [`rollback`](Self::rollback), or by reading again.
 #[derive(Debug)]
 pub struct Sequence<B: VlmBackend> {
-    cache: KvCache<B>,
-    /// Tokens that the cache may grow to hold.
-    capacity: usize,
-    stream: WorkStream,
-    /// What the cache holds.
-    held: DecoderInput<B>,
+    pool: SlotPool<B>,
+    slot: Slot<B>,
+    /// The slot that holds the first tokens, where they are shared with other sequences. Nobody
+    /// writes it any more.
+    prefix: Option<Prefix<B>>,
+    /// What was read, queued tokens among it.
+    read: DecoderInput<B>,
+    /// Tokens of it that the device has answered for.
+    committed: usize,
+}
+
+/// A token to be read.
+#[derive(Debug, Clone)]
+pub struct Token<B: VlmBackend> {
+    /// Its id.
+    pub id: u32,
+    /// The same id where the device chose it, `[1]`: it need not travel back.
+    pub on_device: Option<Tensor<B, 1, Int>>,
+}
+
+impl<B: VlmBackend> From<u32> for Token<B> {
+    fn from(id: u32) -> Self {
+        Self {
+            id,
+            on_device: None,
+        }
+    }
+}
+
+/// The first `len` places of a slot that several sequences see.
+#[derive(Debug, Clone)]
+struct Prefix<B: VlmBackend> {
+    slot: Arc<Slot<B>>,
+    len: usize,
 }
 
 impl<B: VlmBackend> Sequence<B> {
-    /// An empty sequence with room for `capacity` tokens.
-    pub fn new(config: &LlamaConfig, capacity: usize, device: &B::Device) -> Self {
-        Self::growing(config, capacity, capacity, device)
-    }
-
-    /// An empty sequence that may hold `capacity` tokens, with room for `expected` of them. Beyond
-    /// these it grows by doubling: memory goes with what is said, not with what could be.
-    pub fn growing(
-        config: &LlamaConfig,
-        expected: usize,
-        capacity: usize,
-        device: &B::Device,
-    ) -> Self {
-        let stream = WorkStream::current();
-        let room = expected.min(capacity);
-        let cache = stream.run(|| KvCache::new(config, 1, room, device));
+    /// An empty sequence in a slot of `pool`.
+    pub fn new(pool: &SlotPool<B>) -> Self {
         Self {
-            cache,
-            capacity,
-            stream,
-            held: DecoderInput::default(),
+            pool: pool.clone(),
+            slot: pool.take_slot(),
+            prefix: None,
+            read: DecoderInput::default(),
+            committed: 0,
         }
     }
 
-    /// Tokens it may hold.
-    pub fn capacity(&self) -> usize {
-        self.capacity
+    /// An empty sequence in a pool of its own, with room for `expected` of the `max_tokens` that it
+    /// may hold.
+    pub fn alone(
+        decoder: &LlamaDecoder<B>,
+        expected: usize,
+        max_tokens: usize,
+        device: &B::Device,
+    ) -> Self {
+        Self::new(&SlotPool::new(decoder, 1, expected, max_tokens, device))
     }
 
-    /// Tokens it holds.
+    /// Tokens it may hold.
+    pub fn max_tokens(&self) -> usize {
+        self.pool.max_tokens()
+    }
+
+    /// Tokens it holds: those that the device has answered for.
     pub fn len(&self) -> usize {
-        self.held.len()
+        self.committed
     }
 
     /// Whether it holds none.
     pub fn is_empty(&self) -> bool {
-        self.held.is_empty()
+        self.committed == 0
     }
 
-    /// The queue on which everything that touches this sequence runs.
-    pub fn stream(&self) -> WorkStream {
-        self.stream
+    /// The cache it lies in.
+    pub fn pool(&self) -> &SlotPool<B> {
+        &self.pool
     }
 
-    /// See [`KvCache::poison`].
+    /// See [`KvCache::poison`](crate::nn::KvCache::poison).
     #[cfg(feature = "testing")]
     pub fn poison(&mut self) {
-        self.stream.run(|| self.cache.poison());
+        self.pool.run(|state| state.cache.poison());
     }
 
     /// Makes the sequence hold `input`, reading only what it does not hold yet, and returns the
     /// logits behind its last token: `[1, vocab_size]`.
     ///
-    /// Between chunks `go_on` is asked; where it breaks, `None` is returned and what was read
-    /// stays. `input` must not be empty.
+    /// Between chunks `go_on` is asked; where it breaks, `None` is returned and what was read until
+    /// then is held. `input` must not be empty.
     ///
     /// # Errors
     ///
-    /// [`Error::ContextOverflow`] when it is longer than the capacity, and
+    /// [`Error::ContextOverflow`] when it is longer than the sequence may be, and
     /// [`RequestError::UnknownTokenId`](crate::RequestError::UnknownTokenId); nothing changes then.
+    /// [`DeviceError::Failed`] when the device fails; what it has not answered for is forgotten.
     pub fn read(
         &mut self,
         decoder: &LlamaDecoder<B>,
-        config: &LlamaConfig,
         input: &DecoderInput<B>,
         go_on: impl Fn() -> ControlFlow<()>,
     ) -> Result<Option<Tensor<B, 2>>> {
         self.check_room(input.len())?;
-        input.check_ids(config.vocab_size)?;
+        input.check_ids(decoder.config().vocab_size)?;
+        self.rollback();
         // The last token is read again where everything is held: its logits are not.
-        let common = self.held.common_prefix(input).min(input.len() - 1);
-        let common = self.held.truncate(common);
-        self.cache.truncate(SLOT, common);
-        if self.prepare(config, input.len()) {
-            self.held = DecoderInput::default();
-        }
+        let common = self.read.common_prefix(input).min(input.len() - 1);
+        self.truncate(common);
+        self.prepare(input.len());
         self.read_behind(decoder, input, go_on)
     }
 
-    /// Reads one more token and returns the logits behind it: `[1, vocab_size]`.
+    /// Reads one more token and returns the logits behind it: `[1, vocab_size]`; `None` where the
+    /// reading was interrupted, which only dynamic rotary scaling makes long enough to be worth it.
     ///
     /// # Errors
     ///
@@ -118,47 +147,200 @@ impl<B: VlmBackend> Sequence<B> {
     pub fn step(
         &mut self,
         decoder: &LlamaDecoder<B>,
-        config: &LlamaConfig,
-        token_id: u32,
-    ) -> Result<Tensor<B, 2>> {
-        let seq_len = self.len() + 1;
-        self.check_room(seq_len)?;
-        check_id(token_id, config.vocab_size)?;
-        if self.prepare(config, seq_len) {
-            let mut again = std::mem::take(&mut self.held);
-            again.token_ids.push(token_id);
-            let logits = self.read_behind(decoder, &again, || ControlFlow::Continue(()))?;
-            return Ok(logits.expect("nobody stops the reading"));
+        token: impl Into<Token<B>>,
+        go_on: impl Fn() -> ControlFlow<()>,
+    ) -> Result<Option<Tensor<B, 2>>> {
+        let Token { id, on_device } = token.into();
+        self.check_step(decoder, id)?;
+        if let Some(mut whole) = self.prepare(self.read.len() + 1) {
+            whole.token_ids.push(id);
+            return self.read_behind(decoder, &whole, go_on);
         }
-        let decoded = self.stream.run(|| {
-            let embeds = decoder.embed_tokens.forward(&[token_id], vec![]);
-            decoder.decode(embeds, &mut self.cache, &[SLOT])
+        let embeds = self.pool.run(|_| match on_device {
+            Some(id) => decoder.embed(TokenIds::Device(id), vec![]),
+            None => decoder.embed(&[id], vec![]),
         });
-        let logits = decoded.map_err(overflow)?;
-        self.held.token_ids.push(token_id);
-        Ok(logits)
+        let logits = Self::step_all(decoder, &[&mut *self], embeds)?;
+        self.read.token_ids.push(id);
+        Ok(Some(logits))
     }
 
-    fn check_room(&self, seq_len: usize) -> Result<()> {
-        let (needed, capacity) = (seq_len, self.capacity);
+    /// Reads one more token of each of several sequences of one pool, and returns the logits behind
+    /// them: `[sequences.len(), vocab_size]`. Each row is what [`step`](Self::step) gives.
+    ///
+    /// # Errors
+    ///
+    /// As [`read`](Self::read); no sequence changes when one of them has no room.
+    ///
+    /// # Panics
+    ///
+    /// If the sequences are of different pools, or not as many as the tokens.
+    pub fn step_together(
+        decoder: &LlamaDecoder<B>,
+        sequences: &mut [&mut Self],
+        token_ids: &[u32],
+    ) -> Result<Tensor<B, 2>> {
+        assert_eq!(
+            sequences.len(),
+            token_ids.len(),
+            "a token for each sequence"
+        );
+        let first = sequences.first().map(|first| first.pool.clone());
+        let pool = first.expect("a step of at least one sequence");
+        for (sequence, id) in sequences.iter().zip(token_ids) {
+            assert!(pool.is_same(&sequence.pool), "sequences of one pool");
+            sequence.check_step(decoder, *id)?;
+        }
+        if Self::are_rotated_alike(decoder, sequences) {
+            for sequence in &mut *sequences {
+                sequence.prepare(sequence.read.len() + 1);
+            }
+            let embeds = pool.run(|_| decoder.embed(token_ids, vec![]));
+            let logits = Self::step_all(decoder, sequences, embeds)?;
+            for (sequence, id) in sequences.iter_mut().zip(token_ids) {
+                sequence.read.token_ids.push(*id);
+            }
+            return Ok(logits);
+        }
+        // Beyond the trained context, dynamic scaling rotates every sequence by its own length.
+        let mut rows = Vec::new();
+        for (sequence, id) in sequences.iter_mut().zip(token_ids) {
+            let logits = sequence.step(decoder, *id, || ControlFlow::Continue(()))?;
+            rows.push(logits.expect("nobody interrupts the reading"));
+        }
+        Ok(Tensor::cat(rows, 0))
+    }
+
+    /// Whether one more token leaves every sequence rotated as it is, and all of them alike.
+    fn are_rotated_alike(decoder: &LlamaDecoder<B>, sequences: &[&mut Self]) -> bool {
+        let rope = &decoder.config().rope;
+        let lens = sequences.iter().map(|sequence| sequence.read.len());
+        let mut deciding = lens
+            .flat_map(|len| [len, len + 1])
+            .map(|len| rope.deciding_len(len));
+        let first = deciding.next();
+        deciding.all(|len| Some(len) == first)
+    }
+
+    /// Reads one token of each, whose rows are `embeds`; the slots are prepared for it.
+    fn step_all(
+        decoder: &LlamaDecoder<B>,
+        sequences: &[&mut Self],
+        embeds: Tensor<B, 2>,
+    ) -> Result<Tensor<B, 2>> {
+        let places: Vec<CachePlace> = sequences.iter().map(|sequence| sequence.place()).collect();
+        let pool = &sequences[0].pool;
+        let stepped = pool.run(|state| decoder.decode(embeds, &mut state.cache, &places));
+        stepped.map_err(overflow)
+    }
+
+    fn check_step(&self, decoder: &LlamaDecoder<B>, token_id: u32) -> Result<()> {
+        self.check_room(self.read.len() + 1)?;
+        Ok(check_id(token_id, decoder.config().vocab_size)?)
+    }
+
+    /// Says that the device has answered for everything that was read.
+    pub fn commit(&mut self) {
+        self.committed = self.read.len();
+    }
+
+    /// Forgets what the device has not answered for.
+    pub fn rollback(&mut self) {
+        if self.committed < self.read.len() {
+            self.truncate(self.committed);
+        }
+    }
+
+    /// Another sequence that holds the same, in the same pool. What both hold lies there once: the
+    /// slot they share is written no more, and each goes on in one of its own. Of a sequence that
+    /// is a fork itself, the tokens behind the shared ones are copied.
+    #[must_use]
+    pub fn fork(&mut self) -> Self {
+        self.rollback();
+        if self.prefix.is_none() && !self.read.is_empty() {
+            self.freeze();
+        }
+        let slot = self.pool.take_slot();
+        let (from, to, own) = (self.slot.index, slot.index, self.own_len());
+        self.pool.run(|state| state.cache.copy_rows(from, to, own));
+        Self {
+            pool: self.pool.clone(),
+            slot,
+            prefix: self.prefix.clone(),
+            read: self.read.clone(),
+            committed: self.committed,
+        }
+    }
+
+    /// Makes the own slot a shared one and goes on in another.
+    fn freeze(&mut self) {
+        let next = self.pool.take_slot();
+        let (from, to) = (self.slot.index, next.index);
+        self.pool.run(|state| state.cache.copy_rows(from, to, 0));
+        self.prefix = Some(Prefix {
+            slot: Arc::new(std::mem::replace(&mut self.slot, next)),
+            len: self.read.len(),
+        });
+    }
+
+    fn shared_len(&self) -> usize {
+        self.prefix.as_ref().map_or(0, |prefix| prefix.len)
+    }
+
+    /// Tokens in the own slot.
+    fn own_len(&self) -> usize {
+        self.read.len() - self.shared_len()
+    }
+
+    fn check_room(&self, needed: usize) -> Result<()> {
+        let capacity = self.max_tokens();
         match needed <= capacity {
             true => Ok(()),
             false => Err(overflow(CacheFull { needed, capacity })),
         }
     }
 
-    /// Makes room and rotations for `seq_len` tokens; returns whether the cache was emptied for it.
-    fn prepare(&mut self, config: &LlamaConfig, seq_len: usize) -> bool {
-        self.stream.run(|| {
-            if seq_len > self.cache.capacity() {
-                let room = seq_len.next_power_of_two().min(self.capacity);
-                self.cache.grow(config, room);
+    fn place(&self) -> CachePlace {
+        let shared = self.prefix.as_ref().map(|prefix| SharedPrefix {
+            slot: prefix.slot.index,
+            len: prefix.len,
+        });
+        CachePlace {
+            slot: self.slot.index,
+            shared,
+        }
+    }
+
+    /// Forgets everything behind the first `len` tokens, and a picture that is cut with them.
+    fn truncate(&mut self, len: usize) {
+        let len = self.read.truncate(len);
+        self.committed = self.committed.min(len);
+        if let Some(prefix) = &mut self.prefix {
+            prefix.len = prefix.len.min(len);
+        }
+        self.prefix.take_if(|prefix| prefix.len == 0);
+        let (slot, own) = (self.slot.index, self.own_len());
+        self.pool.run(|state| state.cache.truncate(slot, own));
+    }
+
+    /// Makes room and rotations for `seq_len` tokens. Returns what was held, where other rotations
+    /// leave nothing of it.
+    fn prepare(&mut self, seq_len: usize) -> Option<DecoderInput<B>> {
+        let (slot, max_tokens) = (self.slot.index, self.max_tokens());
+        let is_emptied = self.pool.run(|PoolState { cache, .. }| {
+            if seq_len > cache.capacity() {
+                cache.grow(seq_len.next_power_of_two().min(max_tokens));
             }
-            self.cache.rotate_for(config, seq_len)
+            cache.rotate_for(slot, seq_len)
+        });
+        is_emptied.then(|| {
+            self.prefix = None;
+            self.committed = 0;
+            std::mem::take(&mut self.read)
         })
     }
 
-    /// Reads what `input` holds behind `self.held`, chunk by chunk.
+    /// Reads what `input` holds behind `self.read`, chunk by chunk.
     fn read_behind(
         &mut self,
         decoder: &LlamaDecoder<B>,
@@ -166,21 +348,14 @@ impl<B: VlmBackend> Sequence<B> {
         go_on: impl Fn() -> ControlFlow<()>,
     ) -> Result<Option<Tensor<B, 2>>> {
         loop {
-            let start = self.held.len();
+            let start = self.read.len();
             let chunk = start..input.len().min(start + PREFILL_CHUNK_TOKENS);
             if go_on().is_break() {
-                return Ok(None);
+                return self.confirm().map(|()| None);
             }
             let is_last = chunk.end == input.len();
             let logits = self.read_chunk(decoder, input, chunk.clone(), is_last)?;
-            self.held
-                .token_ids
-                .extend_from_slice(&input.token_ids[chunk.clone()]);
-            let begun = input
-                .images
-                .iter()
-                .filter(|image| chunk.contains(&image.start));
-            self.held.images.extend(begun.cloned());
+            self.read.append(input, chunk);
             if is_last {
                 return Ok(logits);
             }
@@ -201,16 +376,35 @@ impl<B: VlmBackend> Sequence<B> {
         };
         let images = input.rows_within(&chunk);
         let is_step = chunk.len() == 1 && is_last;
-        let read = self.stream.run(|| {
-            let embeds = decoder
-                .embed_tokens
-                .forward(&input.token_ids[chunk], images);
+        let place = self.place();
+        let read = self.pool.run(|PoolState { cache, .. }| {
+            let embeds = decoder.embed(&input.token_ids[chunk], images);
             match is_step {
-                true => decoder.decode(embeds, &mut self.cache, &[SLOT]).map(Some),
-                false => decoder.prefill(embeds, &mut self.cache, SLOT, logits_for),
+                true => decoder.decode(embeds, cache, &[place]).map(Some),
+                false => decoder.prefill(embeds, cache, place, logits_for),
             }
         });
         read.map_err(overflow)
+    }
+
+    /// Waits until the device has answered for everything that was queued.
+    fn confirm(&mut self) -> Result<()> {
+        let synced = self.pool.run(|state| B::sync(&state.cache.device()));
+        match synced {
+            Ok(()) => {
+                self.commit();
+                Ok(())
+            }
+            Err(error) => {
+                self.rollback();
+                let reason = error.to_string();
+                Err(DeviceError::Failed {
+                    stage: "prefill",
+                    reason,
+                }
+                .into())
+            }
+        }
     }
 }
 

@@ -30,7 +30,7 @@ const DECODER_SCRATCH_BYTES: u64 = 64 << 20;
 /// # Examples
 ///
 /// ```no_run
-/// use burn_vlm::image::ImageInput;
+/// use burn_vlm::ImageInput;
 ///
 /// let photo = ImageInput::open("photo.jpg")?;
 /// println!("{} x {}", photo.width(), photo.height());
@@ -100,7 +100,7 @@ impl ImageInput {
     /// # Examples
     ///
     /// ```
-    /// use burn_vlm::image::{ImageInput, ImageSize};
+    /// use burn_vlm::{ImageInput, ImageSize};
     ///
     /// let grey = ImageInput::from_rgb8(ImageSize::new(2, 3), vec![128; 2 * 3 * 3])?;
     /// assert_eq!((grey.height(), grey.width()), (2, 3));

@@ -10,7 +10,7 @@ use crate::error::ImageError;
 /// # Examples
 ///
 /// ```
-/// use burn_vlm::image::{ImageInput, ImageLimits, ImageSize, PixelFormat};
+/// use burn_vlm::{ImageInput, ImageLimits, ImageSize, PixelFormat};
 ///
 /// let limits = ImageLimits::default().with_max_pixels(10);
 /// let size = ImageSize::new(3, 4);

@@ -76,6 +76,10 @@ impl PreprocessConfig {
     /// # Errors
     ///
     /// [`ConfigError::OutOfRange`] when `size` is 0 or above 4096.
+    #[cfg_attr(
+        not(feature = "testing"),
+        allow(dead_code, reason = "no family takes it yet")
+    )]
     pub fn blip(size: usize) -> Result<Self> {
         let target = ImageSize::square(checked_edge("size", size)?);
         Ok(Self::with_resize(ResizeTo::Exact(target)))
@@ -96,6 +100,10 @@ impl PreprocessConfig {
 
     /// The same after padding to a square, as the original LLaVA does for `image_aspect_ratio`
     /// `pad`: the picture in the middle, the mean colour around it.
+    #[cfg_attr(
+        not(feature = "testing"),
+        allow(dead_code, reason = "no family takes it yet")
+    )]
     pub fn with_square_padding(mut self) -> Self {
         let mean = self
             .normalization

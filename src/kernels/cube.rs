@@ -9,9 +9,10 @@ use burn_cubecl::tensor::CubeTensor;
 use burn_cubecl::{BoolElement, CubeBackend, CubeRuntime, FloatElement, IntElement};
 
 use super::{
-    AttentionInputs, AttentionMask, Implementation, KvRow, LaunchRefused, LinearEpilogue,
-    RopeAppendInputs, RopeAppended, SplicedRows, VlmBackend, argmax, attention_decode,
-    attention_prefill, embed_and_splice, layer_norm, linear, rms_norm, rope_append, swiglu, trace,
+    AttentionInputs, AttentionMask, Implementation, KvSpan, KvViews, KvWrites, LaunchRefused,
+    LinearEpilogue, Matrix, RopeAppendInputs, RopeAppended, SplicedRows, TokenIds, VlmBackend,
+    argmax, attention_decode, attention_prefill, embed_and_splice, kv_copy, layer_norm, linear,
+    rms_norm, rope_append, swiglu, trace,
 };
 
 impl<R, F, I, BT> VlmBackend for CubeBackend<R, F, I, BT>
@@ -21,9 +22,13 @@ where
     I: IntElement,
     BT: BoolElement,
 {
+    fn vlm_reads_matrix(device: &R::Device, dtype: DType, columns: usize) -> bool {
+        stored::reads(&R::client(device), dtype, columns)
+    }
+
     fn vlm_linear(
         x: CubeTensor<R>,
-        weight: CubeTensor<R>,
+        weight: Matrix<CubeTensor<R>>,
         epilogue: LinearEpilogue<CubeTensor<R>>,
     ) -> CubeTensor<R> {
         let launched = linear::cube::launch(&x, &weight, &epilogue);
@@ -63,60 +68,69 @@ where
         })
     }
 
-    fn vlm_swiglu(gate: CubeTensor<R>, up: CubeTensor<R>) -> CubeTensor<R> {
-        let launched = swiglu::cube::launch(&gate, &up);
+    fn vlm_swiglu(gate_up: CubeTensor<R>) -> CubeTensor<R> {
+        let launched = swiglu::cube::launch(&gate_up);
         or_reference(swiglu::NAME, launched, || {
-            swiglu::reference::run::<Self>(gate, up)
+            swiglu::reference::run::<Self>(gate_up)
         })
     }
 
     fn vlm_rope_append(
         inputs: RopeAppendInputs<CubeTensor<R>>,
-        rows: &[KvRow],
+        writes: &KvWrites<Self>,
     ) -> RopeAppended<CubeTensor<R>> {
-        let is_unique = inputs.key_cache.can_mut() && inputs.value_cache.can_mut();
-        assert!(
-            is_unique,
-            "the KV cache is shared with another tensor, and a cache is never copied"
-        );
-        match launched(rope_append::NAME, rope_append::cube::launch(&inputs, rows)) {
+        assert_unique(&inputs.key_cache);
+        assert_unique(&inputs.value_cache);
+        match launched(
+            rope_append::NAME,
+            rope_append::cube::launch(&inputs, &writes.packed()),
+        ) {
             Some(query) => RopeAppended {
                 query,
                 key_cache: inputs.key_cache,
                 value_cache: inputs.value_cache,
             },
-            None => rope_append::reference::run::<Self>(inputs, rows),
+            None => rope_append::reference::run::<Self>(inputs, writes.writes()),
+        }
+    }
+
+    fn vlm_kv_copy(slab: CubeTensor<R>, from: KvSpan, to_slot: usize) -> CubeTensor<R> {
+        assert_unique(&slab);
+        let outcome = kv_copy::cube::launch(&slab, from, to_slot);
+        match launched(kv_copy::NAME, outcome) {
+            Some(()) => slab,
+            None => kv_copy::reference::run::<Self>(slab, from, to_slot),
         }
     }
 
     fn vlm_attention_prefill(
         inputs: AttentionInputs<CubeTensor<R>>,
-        rows: &[KvRow],
+        views: &KvViews<Self>,
         mask: AttentionMask,
     ) -> CubeTensor<R> {
-        let launched = attention_prefill::cube::launch(&inputs, rows, mask);
+        let launched = attention_prefill::cube::launch(&inputs, &views.packed(), mask);
         or_reference(attention_prefill::NAME, launched, || {
-            attention_prefill::reference::run::<Self>(inputs, rows, mask)
+            attention_prefill::reference::run::<Self>(inputs, views.views(), mask)
         })
     }
 
     fn vlm_attention_decode(
         inputs: AttentionInputs<CubeTensor<R>>,
-        rows: &[KvRow],
+        views: &KvViews<Self>,
     ) -> CubeTensor<R> {
-        let launched = attention_decode::cube::launch(&inputs, rows);
+        let launched = attention_decode::cube::launch(&inputs, &views.packed());
         or_reference(attention_decode::NAME, launched, || {
-            attention_decode::reference::run::<Self>(inputs, rows)
+            attention_decode::reference::run::<Self>(inputs, views.views())
         })
     }
 
     fn vlm_embed_and_splice(
-        table: CubeTensor<R>,
-        token_ids: &[u32],
+        table: Matrix<CubeTensor<R>>,
+        token_ids: TokenIds<'_, CubeTensor<R>>,
         images: Vec<SplicedRows<CubeTensor<R>>>,
         dtype: DType,
     ) -> CubeTensor<R> {
-        let launched = embed_and_splice::cube::launch(&table, token_ids, &images, dtype);
+        let launched = embed_and_splice::cube::launch(&table, &token_ids, &images, dtype);
         or_reference(embed_and_splice::NAME, launched, || {
             embed_and_splice::reference::run::<Self>(table, token_ids, images, dtype)
         })
@@ -128,6 +142,14 @@ where
             argmax::reference::run::<Self>(logits)
         })
     }
+}
+
+/// Panics unless nobody else holds what is about to be written in place.
+fn assert_unique<R: CubeRuntime>(cache: &CubeTensor<R>) {
+    assert!(
+        cache.can_mut(),
+        "the KV cache is shared with another tensor, and a cache is never copied"
+    );
 }
 
 /// What was launched, or the answer of the reference where the launch was refused.

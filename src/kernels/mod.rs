@@ -23,6 +23,7 @@ pub mod argmax;
 pub mod attention_decode;
 pub mod attention_prefill;
 pub mod embed_and_splice;
+pub mod kv_copy;
 pub mod layer_norm;
 pub mod linear;
 pub mod rms_norm;
@@ -31,6 +32,8 @@ pub mod sample;
 pub mod swiglu;
 
 #[cfg(feature = "testing")]
+mod cases;
+#[cfg(feature = "testing")]
 mod catalogue;
 #[cfg(feature = "flex")]
 mod cpu;
@@ -38,8 +41,11 @@ mod cpu;
 mod cube;
 #[cfg(feature = "flex")]
 mod flex;
+mod kv;
 #[cfg(feature = "cube")]
 mod launch;
+mod matrix;
+mod refused;
 mod shape;
 mod stream;
 mod trace;
@@ -50,14 +56,21 @@ use burn::tensor::{DType, Tensor, TensorPrimitive};
 
 pub use argmax::argmax;
 pub use attention_decode::attention_decode;
-pub use attention_prefill::{AttentionInputs, AttentionMask, KvRow, attention_prefill};
+pub use attention_prefill::{AttentionInputs, attention_prefill};
 #[cfg(feature = "testing")]
-pub use catalogue::{
-    Case, Catalogue, Deviation, HostTensor, KernelEntry, OutputKind, RunCase, Work,
+pub use cases::{Case, Deviation, HostTensor, KernelEntry, OutputKind, RunCase, Work};
+#[cfg(feature = "testing")]
+pub use catalogue::Catalogue;
+pub use embed_and_splice::{
+    SplicedRows, TokenIds, TokenIdsPrimitive, TokenIdsTensor, embed_and_splice,
 };
-pub use embed_and_splice::{SplicedRows, embed_and_splice};
+pub use kv::{AttentionMask, KvSpan, KvView, KvViews, KvWrite, KvWrites};
+pub use kv_copy::kv_copy;
 pub use layer_norm::layer_norm;
 pub use linear::{Activation, LinearEpilogue, linear};
+pub(crate) use matrix::MATRIX_MODULE;
+pub use matrix::{Matrix, MatrixPrimitive, MatrixTensor};
+pub use refused::LaunchRefused;
 pub use rms_norm::{add_rms_norm, rms_norm};
 pub use rope_append::{RopeAppendInputs, RopeAppended, rope_append};
 pub use sample::{SampleRow, sample};
@@ -74,10 +87,16 @@ pub use trace::{Implementation, KernelReport, KernelTrace};
 ///
 /// The prefix keeps the names apart from those that Burn's own operation traits already have.
 pub trait VlmBackend: Backend {
+    /// Whether [`linear()`] and [`embed_and_splice()`] read a [`Matrix::Float`] of this type, with
+    /// rows of this many columns, on the device. What they cannot read is kept in f32.
+    fn vlm_reads_matrix(device: &Self::Device, dtype: DType, _columns: usize) -> bool {
+        Self::supports_dtype(device, dtype)
+    }
+
     /// See [`linear()`].
     fn vlm_linear(
         x: FloatTensor<Self>,
-        weight: FloatTensor<Self>,
+        weight: MatrixPrimitive<Self>,
         epilogue: LinearEpilogue<FloatTensor<Self>>,
     ) -> FloatTensor<Self> {
         trace::ran(linear::NAME, Implementation::Reference);
@@ -117,43 +136,49 @@ pub trait VlmBackend: Backend {
     }
 
     /// See [`swiglu()`].
-    fn vlm_swiglu(gate: FloatTensor<Self>, up: FloatTensor<Self>) -> FloatTensor<Self> {
+    fn vlm_swiglu(gate_up: FloatTensor<Self>) -> FloatTensor<Self> {
         trace::ran(swiglu::NAME, Implementation::Reference);
-        swiglu::reference::run::<Self>(gate, up)
+        swiglu::reference::run::<Self>(gate_up)
     }
 
     /// See [`rope_append()`]. The caches come by value and go out: in place, or a panic.
     fn vlm_rope_append(
         inputs: RopeAppendInputs<FloatTensor<Self>>,
-        rows: &[KvRow],
+        writes: &KvWrites<Self>,
     ) -> RopeAppended<FloatTensor<Self>> {
         trace::ran(rope_append::NAME, Implementation::Reference);
-        rope_append::reference::run::<Self>(inputs, rows)
+        rope_append::reference::run::<Self>(inputs, writes.writes())
+    }
+
+    /// See [`kv_copy()`]. The slab comes by value and goes out: in place, or a panic.
+    fn vlm_kv_copy(slab: FloatTensor<Self>, from: KvSpan, to_slot: usize) -> FloatTensor<Self> {
+        trace::ran(kv_copy::NAME, Implementation::Reference);
+        kv_copy::reference::run::<Self>(slab, from, to_slot)
     }
 
     /// See [`attention_prefill()`].
     fn vlm_attention_prefill(
         inputs: AttentionInputs<FloatTensor<Self>>,
-        rows: &[KvRow],
+        views: &KvViews<Self>,
         mask: AttentionMask,
     ) -> FloatTensor<Self> {
         trace::ran(attention_prefill::NAME, Implementation::Reference);
-        attention_prefill::reference::run::<Self>(inputs, rows, mask)
+        attention_prefill::reference::run::<Self>(inputs, views.views(), mask)
     }
 
     /// See [`attention_decode()`].
     fn vlm_attention_decode(
         inputs: AttentionInputs<FloatTensor<Self>>,
-        rows: &[KvRow],
+        views: &KvViews<Self>,
     ) -> FloatTensor<Self> {
         trace::ran(attention_decode::NAME, Implementation::Reference);
-        attention_decode::reference::run::<Self>(inputs, rows)
+        attention_decode::reference::run::<Self>(inputs, views.views())
     }
 
     /// See [`embed_and_splice()`].
     fn vlm_embed_and_splice(
-        table: FloatTensor<Self>,
-        token_ids: &[u32],
+        table: MatrixPrimitive<Self>,
+        token_ids: TokenIdsPrimitive<'_, Self>,
         images: Vec<SplicedRows<FloatTensor<Self>>>,
         dtype: DType,
     ) -> FloatTensor<Self> {
@@ -184,17 +209,6 @@ where
 
 #[cfg(feature = "fusion")]
 impl<B: burn_fusion::FusionBackend> VlmBackend for burn_fusion::Fusion<B> {}
-
-/// Why a launcher did not launch: this device or this shape has no fast path.
-///
-/// The reference can always answer, so a refusal falls back to it. Any other failure is a bug of
-/// ours and must surface, or a broken kernel would merely look slow.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{reason}")]
-pub struct LaunchRefused {
-    /// What the device or the shape lacks.
-    pub reason: String,
-}
 
 /// The primitive of a float tensor.
 pub(crate) fn primitive<B: Backend, const D: usize>(tensor: Tensor<B, D>) -> FloatTensor<B> {

@@ -6,7 +6,6 @@ use std::fmt;
 
 use crate::error::DeviceError;
 
-#[cfg(any(feature = "cube", feature = "flex"))]
 use super::LaunchRefused;
 
 /// Who computed an operation.
@@ -35,7 +34,7 @@ impl fmt::Display for Implementation {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct KernelReport {
     calls: BTreeMap<(&'static str, Implementation), usize>,
-    refusals: BTreeMap<&'static str, String>,
+    refusals: BTreeMap<&'static str, LaunchRefused>,
 }
 
 impl KernelReport {
@@ -47,10 +46,10 @@ impl KernelReport {
     }
 
     /// Kernels whose launch the device refused, with the reason; their reference ran instead.
-    pub fn refusals(&self) -> impl Iterator<Item = (&'static str, &str)> + '_ {
+    pub fn refusals(&self) -> impl Iterator<Item = (&'static str, &LaunchRefused)> + '_ {
         self.refusals
             .iter()
-            .map(|(kernel, reason)| (*kernel, reason.as_str()))
+            .map(|(kernel, refused)| (*kernel, refused))
     }
 
     /// Adds what another report holds.
@@ -68,13 +67,9 @@ impl KernelReport {
         let Some((kernel, ..)) = self.calls().find(by_reference) else {
             return Ok(());
         };
-        let reason = self.refusals.get(kernel).map(String::as_str);
-        Err(DeviceError::KernelRefused {
-            kernel,
-            reason: reason
-                .unwrap_or("there is none for this backend")
-                .to_string(),
-        })
+        let refused = self.refusals.get(kernel).map(LaunchRefused::to_string);
+        let reason = refused.unwrap_or_else(|| "there is none for this backend".to_string());
+        Err(DeviceError::KernelRefused { kernel, reason })
     }
 }
 
@@ -98,8 +93,8 @@ impl KernelTrace {
     /// use burn_vlm::{backend::Cpu, kernels};
     ///
     /// let device = Default::default();
-    /// let gate = Tensor::<Cpu, 2>::ones([1, 8], &device);
-    /// let (_, report) = kernels::KernelTrace::collect(|| kernels::swiglu(gate.clone(), gate));
+    /// let gate_up = Tensor::<Cpu, 2>::ones([1, 8], &device);
+    /// let (_, report) = kernels::KernelTrace::collect(|| kernels::swiglu(gate_up));
     /// assert_eq!(report.calls().next().map(|(kernel, _, calls)| (kernel, calls)), Some(("swiglu", 1)));
     /// # }
     /// ```
@@ -136,7 +131,7 @@ pub(super) fn fell_back(kernel: &'static str, refused: &LaunchRefused) {
     ran(kernel, Implementation::Reference);
     OPEN.with_borrow_mut(|open| {
         if let Some(report) = open.last_mut() {
-            report.refusals.insert(kernel, refused.reason.clone());
+            report.refusals.insert(kernel, refused.clone());
         }
     });
 }

@@ -1,9 +1,15 @@
 //! Llama and everything shaped like it, text only: Vicuna, Alpaca, KoVicuna, SmolLM2.
 
+use burn::tensor::DType;
+
 use super::fields::Fields;
-use super::{Family, ModelConfig};
+use super::{Family, ModelConfig, image_layout};
 use crate::error::Result;
-use crate::nn::{LlamaConfig, RopeConfig, RopePrecision, RopeScaling};
+use crate::nn::{
+    Biases, LayerConfig, LlamaConfig, MlpKind, NormConfig, NormKind, Residual, RopeConfig,
+    RopePrecision, RopeScaling,
+};
+use crate::text::Bos;
 use crate::weights::{KeyMap, KeyRule};
 
 pub(super) const FAMILY: Family = Family {
@@ -11,6 +17,10 @@ pub(super) const FAMILY: Family = Family {
     architectures: &["LlamaForCausalLM"],
     model_type: "llama",
     default_template: "plain",
+    // A tokenizer leaves the whole prompt to the template.
+    chat_bos: Bos::OnlyWritten,
+    // It sees none.
+    layout: image_layout::one_tile,
     parse,
 };
 
@@ -18,7 +28,22 @@ const KEYS: &[KeyRule] = &[
     KeyRule::ignore_suffix("rotary_emb.inv_freq"),
     KeyRule::rename_prefix("model.", "decoder."),
     KeyRule::rename_prefix("lm_head.", "decoder.lm_head."),
+    QKV,
+    GATE_UP,
 ];
+
+/// What is stored as three matrices, or two, and read as one: `x` is read once for them.
+pub(super) const QKV: KeyRule = KeyRule::stack(
+    &[
+        "self_attn.q_proj.",
+        "self_attn.k_proj.",
+        "self_attn.v_proj.",
+    ],
+    "self_attn.qkv_proj.",
+);
+/// See [`QKV`].
+pub(super) const GATE_UP: KeyRule =
+    KeyRule::stack(&["mlp.gate_proj.", "mlp.up_proj."], "mlp.gate_up_proj.");
 
 // No model comes near these; a number beyond them is damage, and would overflow sizes further on.
 const MAX_WIDTH: usize = 1 << 17;
@@ -77,24 +102,40 @@ pub(super) fn decoder_config(fields: &Fields<'_>) -> Result<LlamaConfig> {
         .count("max_position_embeddings", 1..=MAX_POSITIONS)?
         .unwrap_or(2048);
     fields.choice("hidden_act", (), &[("silu", ())])?;
-    Ok(LlamaConfig {
-        vocab_size: fields.count("vocab_size", 1..=MAX_VOCAB)?.unwrap_or(32_000),
-        hidden_size,
+    let head_dim = head_dim(fields, hidden_size, num_attention_heads)?;
+    let attention_bias = fields.flag("attention_bias")?.unwrap_or(false);
+    let layer = LayerConfig {
+        num_attention_heads,
+        num_key_value_heads,
+        head_dim,
         intermediate_size: fields
             .count("intermediate_size", 1..=MAX_WIDTH)?
             .unwrap_or(11_008),
+        mlp: MlpKind::Gated,
+        norm: NormConfig {
+            kind: NormKind::Rms,
+            epsilon: fields.number("rms_norm_eps", 0.0..=1.0)?.unwrap_or(1e-6),
+        },
+        residual: Residual::Sequential,
+        biases: Biases {
+            qkv: attention_bias,
+            attention_output: attention_bias,
+            mlp: fields.flag("mlp_bias")?.unwrap_or(false),
+        },
+        sliding_window: None,
+    };
+    Ok(LlamaConfig {
+        vocab_size: fields.count("vocab_size", 1..=MAX_VOCAB)?.unwrap_or(32_000),
+        hidden_size,
         num_hidden_layers: fields
             .count("num_hidden_layers", 1..=MAX_LAYERS)?
             .unwrap_or(32),
-        num_attention_heads,
-        num_key_value_heads,
-        head_dim: head_dim(fields, hidden_size, num_attention_heads)?,
-        rms_norm_eps: fields.number("rms_norm_eps", 0.0..=1.0)?.unwrap_or(1e-6),
+        layer,
         max_position_embeddings,
-        rope: rope_config(fields, max_position_embeddings)?,
+        rope: rope_config(fields, head_dim, max_position_embeddings)?,
         tie_word_embeddings: fields.flag("tie_word_embeddings")?.unwrap_or(false),
-        attention_bias: fields.flag("attention_bias")?.unwrap_or(false),
-        mlp_bias: fields.flag("mlp_bias")?.unwrap_or(false),
+        compute: DType::F32,
+        cache: DType::F32,
     })
 }
 
@@ -114,7 +155,11 @@ fn head_dim(fields: &Fields<'_>, hidden_size: usize, num_heads: usize) -> Result
 }
 
 /// Reads `rope_parameters` (transformers 5), or `rope_theta` and `rope_scaling` (before).
-fn rope_config(fields: &Fields<'_>, max_position_embeddings: usize) -> Result<RopeConfig> {
+fn rope_config(
+    fields: &Fields<'_>,
+    rotary_dim: usize,
+    max_position_embeddings: usize,
+) -> Result<RopeConfig> {
     const THETA: std::ops::RangeInclusive<f64> = 1.0..=1e12;
     let parameters = match fields.object("rope_parameters")? {
         Some(parameters) => Some(parameters),
@@ -131,6 +176,7 @@ fn rope_config(fields: &Fields<'_>, max_position_embeddings: usize) -> Result<Ro
     };
     Ok(RopeConfig {
         rope_theta: inner_theta.or(outer_theta).unwrap_or(10_000.0),
+        rotary_dim,
         scaling,
         precision: RopePrecision::F32,
     })

@@ -3,10 +3,11 @@
 use std::borrow::Cow;
 
 use super::fields::{ACTIVATIONS, Fields};
-use super::llama::{decoder_config, without_tied_head};
-use super::{Family, ModelConfig, ProjectorConfig, VisionConfig};
+use super::llama::{GATE_UP, QKV, decoder_config, without_tied_head};
+use super::{Family, ModelConfig, ProjectorConfig, VisionConfig, image_layout};
 use crate::error::Result;
 use crate::nn::{Activation, ClipVisionConfig, FeatureSelect, LlamaConfig, MlpProjectorConfig};
+use crate::text::Bos;
 use crate::weights::{KeyMap, KeyPattern, KeyRule};
 
 pub(super) const FAMILY: Family = Family {
@@ -14,6 +15,9 @@ pub(super) const FAMILY: Family = Family {
     architectures: &["LlavaForConditionalGeneration"],
     model_type: "llava",
     default_template: "vicuna_v1.1",
+    // A processor puts the bos in front unless the template wrote it.
+    chat_bos: Bos::UnlessWritten,
+    layout: image_layout::one_tile,
     parse,
 };
 
@@ -33,6 +37,8 @@ const KEYS: &[KeyRule] = &[
     KeyRule::rename_prefix("vision_tower.", "visual_encoder."),
     KeyRule::rename_prefix("model.multi_modal_projector.", "multi_modal_projector."),
     KeyRule::rename_prefix("multi_modal_projector.", "projector."),
+    QKV,
+    GATE_UP,
 ];
 
 const MAX_WIDTH: usize = 1 << 16;

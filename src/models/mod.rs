@@ -5,6 +5,7 @@
 //! by walking the register, and [`VisionLanguageModel`] is what a configuration builds.
 
 mod fields;
+mod image_layout;
 mod llama;
 mod llava;
 mod model_file;
@@ -12,10 +13,13 @@ mod spec;
 mod vision_language;
 
 use crate::error::Result;
+use crate::image::ImageSize;
 use crate::nn::{ClipVisionConfig, LinearProjectorConfig, LlamaConfig, MlpProjectorConfig};
+use crate::text::Bos;
 use crate::weights::KeyMap;
 use fields::Fields;
 
+pub use image_layout::ImageLayout;
 pub(crate) use model_file::read_config;
 pub use spec::ModelSpec;
 pub use vision_language::VisionLanguageModel;
@@ -34,6 +38,10 @@ pub struct Family {
     pub model_type: &'static str,
     /// The template for a checkpoint that brings none of its own.
     pub default_template: &'static str,
+    /// What its own chat template leaves to us of the beginning of a prompt.
+    pub chat_bos: Bos,
+    /// How a picture of a size is cut, and what stands for it in a prompt.
+    layout: fn(&VisionConfig, ImageSize) -> ImageLayout,
     /// From the fields of `config.json` to a configuration.
     parse: fn(&Fields<'_>) -> Result<ModelConfig>,
 }
@@ -48,7 +56,7 @@ pub struct ModelConfig {
     /// Ids that end an answer, as the model's configuration lists them.
     pub eos_token_ids: Vec<u32>,
     /// From the names of the tensors to the paths in [`VisionLanguageModel`].
-    pub key_map: KeyMap,
+    pub(crate) key_map: KeyMap,
 }
 
 /// From pixels to rows of the decoder's width.
@@ -70,11 +78,4 @@ pub enum ProjectorConfig {
     Linear(LinearProjectorConfig),
     /// Two linear layers.
     Mlp(MlpProjectorConfig),
-}
-
-impl VisionConfig {
-    /// Rows that one tile of a picture takes in a prompt.
-    pub fn rows_per_tile(&self) -> usize {
-        self.encoder.num_features()
-    }
 }

@@ -7,8 +7,9 @@ use serde_json::{Map, Value};
 
 use super::fields::Fields;
 use super::model_file::read_object;
-use super::{FAMILIES, Family, ModelConfig};
+use super::{FAMILIES, Family, ImageLayout, ModelConfig};
 use crate::error::{ConfigError, Error, Result};
+use crate::image::ImageSize;
 
 /// The family of a model folder and its configuration.
 #[derive(Debug, Clone)]
@@ -49,6 +50,14 @@ impl ModelSpec {
             }
         }
         Ok(Self { family, config })
+    }
+}
+
+impl ModelSpec {
+    /// Plans a picture of `size`; `None` for a model that reads text only.
+    pub fn image_layout(&self, size: ImageSize) -> Option<ImageLayout> {
+        let vision = self.config.vision.as_ref()?;
+        Some((self.family.layout)(vision, size))
     }
 }
 

@@ -1,9 +1,10 @@
 //! The modules of a model, together.
 
 use burn::module::Module;
-use burn::tensor::backend::Backend;
+use burn::tensor::{Tensor, backend::Backend};
 
 use super::{ModelConfig, ProjectorConfig};
+use crate::kernels::VlmBackend;
 use crate::nn::{LlamaDecoder, Projector, VisualEncoder};
 
 /// A visual encoder, a projector and a language decoder.
@@ -15,6 +16,24 @@ pub struct VisionLanguageModel<B: Backend> {
     pub projector: Option<Projector<B>>,
     /// Rows to logits.
     pub decoder: LlamaDecoder<B>,
+}
+
+impl<B: VlmBackend> VisionLanguageModel<B> {
+    /// The rows of prepared tiles; `None` for a model that reads text only.
+    ///
+    /// No projector reads the question yet: one that does runs behind the prompt instead, on what the
+    /// encoder made of the tiles.
+    ///
+    /// # Shapes
+    /// - `tiles`: `[num_tiles, 3, image_size, image_size]`
+    /// - output: `[num_tiles * num_features, hidden_size]`
+    pub fn image_rows(&self, tiles: Tensor<B, 4>) -> Option<Tensor<B, 2>> {
+        let encoder = self.visual_encoder.as_ref()?;
+        let projector = self.projector.as_ref()?;
+        let rows = projector.forward(encoder.forward(tiles));
+        let [num_tiles, num_features, hidden_size] = rows.dims();
+        Some(rows.reshape([num_tiles * num_features, hidden_size]))
+    }
 }
 
 impl ModelConfig {

@@ -1,10 +1,11 @@
 //! Keys and values of the tokens seen so far.
 
+use std::ops::Range;
+
 use burn::tensor::{DType, Tensor};
 
-use super::decoder::LlamaConfig;
-use super::rope::RopeTable;
-use crate::kernels::{KvRow, VlmBackend};
+use super::rope::{RopeConfig, RopeTable};
+use crate::kernels::{self, KvSpan, KvView, KvViews, KvWrite, KvWrites, VlmBackend};
 
 /// A sequence does not fit its slot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -16,19 +17,72 @@ pub struct CacheFull {
     pub capacity: usize,
 }
 
+/// What a cache holds for every position.
+#[derive(Debug, Clone, PartialEq)]
+pub struct CacheShape {
+    /// Layers that keep keys and values.
+    pub num_layers: usize,
+    /// Heads of each.
+    pub num_kv_heads: usize,
+    /// Width of a head.
+    pub head_dim: usize,
+    /// How keys are rotated before they are kept.
+    pub rope: RopeConfig,
+    /// What keys and values are kept in.
+    pub dtype: DType,
+}
+
+/// Where a sequence lies in a cache.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CachePlace {
+    /// The slot that its new tokens go to.
+    pub slot: usize,
+    /// Tokens in front of those, in a slot that others see too.
+    pub shared: Option<SharedPrefix>,
+}
+
+/// The first tokens of several sequences, held once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SharedPrefix {
+    /// The slot that holds them.
+    pub slot: usize,
+    /// How many of its tokens.
+    pub len: usize,
+}
+
+impl From<usize> for CachePlace {
+    /// A slot of its own.
+    fn from(slot: usize) -> Self {
+        Self { slot, shared: None }
+    }
+}
+
 /// One slab of keys and one of values for each layer, `[slot, kv_head, position, head_dim]`,
-/// written in place: an append never copies it, only [`grow`](KvCache::grow) does.
+/// written in place: an append never copies it, only [`grow`](KvCache::grow) and
+/// [`add_slots`](KvCache::add_slots) do.
 ///
-/// A slot is one sequence; its length lives here beside the numbers, so that the two cannot
-/// disagree. The rotation of positions belongs to the cache as well: what is in it was rotated so.
+/// The length of a slot lives here beside the numbers, so that the two cannot disagree. The rotation
+/// of positions belongs to the cache as well: what is in it was rotated so.
 ///
 /// Not `Clone`: two owners of one slab would make every append a copy.
 #[derive(Debug)]
 pub struct KvCache<B: VlmBackend> {
+    shape: CacheShape,
     layers: Vec<LayerCache<B>>,
-    lens: Vec<usize>,
+    slots: Vec<SlotState>,
     capacity: usize,
-    rope: RopeTable<B>,
+    /// The tables that the slots are rotated by: one, but for slots of dynamic scaling beyond the
+    /// trained context.
+    ropes: Vec<RopeTable<B>>,
+    device: B::Device,
+}
+
+/// What a slot holds.
+#[derive(Debug, Clone, Copy, Default)]
+struct SlotState {
+    len: usize,
+    /// See [`RopeConfig::deciding_len`].
+    deciding_len: usize,
 }
 
 /// The slabs of one layer. They are taken out while a layer writes them, so that the writer is
@@ -38,30 +92,39 @@ struct LayerCache<B: VlmBackend> {
     slabs: Option<[Tensor<B, 4>; 2]>,
 }
 
+/// The rows of one step, the same for every layer: what is written where, rotated how, and seen.
+#[derive(Debug)]
+pub(super) struct StepRows<B: VlmBackend> {
+    pub(super) writes: KvWrites<B>,
+    pub(super) views: KvViews<B>,
+    pub(super) rope: RopeTable<B>,
+}
+
 impl<B: VlmBackend> KvCache<B> {
-    /// An empty cache of `num_slots` sequences with room for `capacity` tokens each.
-    pub fn new(
-        config: &LlamaConfig,
-        num_slots: usize,
-        capacity: usize,
-        device: &B::Device,
-    ) -> Self {
-        let shape = [
-            num_slots,
-            config.num_key_value_heads,
-            capacity,
-            config.head_dim,
-        ];
-        let slab = || Tensor::zeros(shape, (device, DType::F32));
-        let layer = |_| LayerCache {
-            slabs: Some([slab(), slab()]),
+    /// An empty cache of `num_slots` slots with room for `capacity` tokens each.
+    pub fn new(shape: CacheShape, num_slots: usize, capacity: usize, device: &B::Device) -> Self {
+        let slot = SlotState {
+            len: 0,
+            deciding_len: shape.rope.deciding_len(0),
         };
-        Self {
-            layers: (0..config.num_hidden_layers).map(layer).collect(),
-            lens: vec![0; num_slots],
+        let mut cache = Self {
+            layers: Vec::new(),
+            slots: vec![slot; num_slots],
             capacity,
-            rope: RopeTable::new(&config.rope, config.head_dim, capacity, 0, device),
-        }
+            ropes: vec![RopeTable::new(&shape.rope, capacity, 0, device)],
+            shape,
+            device: device.clone(),
+        };
+        let layer = |_| LayerCache {
+            slabs: Some([cache.slab(), cache.slab()]),
+        };
+        cache.layers = (0..cache.shape.num_layers).map(layer).collect();
+        cache
+    }
+
+    /// Where it lies.
+    pub fn device(&self) -> B::Device {
+        self.device.clone()
     }
 
     /// Tokens that a slot holds room for.
@@ -74,12 +137,12 @@ impl<B: VlmBackend> KvCache<B> {
     /// # Panics
     /// If there is no such slot.
     pub fn len(&self, slot: usize) -> usize {
-        self.lens[slot]
+        self.slots[slot].len
     }
 
     /// Whether no slot holds a token.
     pub fn is_empty(&self) -> bool {
-        self.lens.iter().all(|len| *len == 0)
+        self.slots.iter().all(|slot| slot.len == 0)
     }
 
     /// Forgets what `slot` holds behind its first `len` tokens.
@@ -87,44 +150,87 @@ impl<B: VlmBackend> KvCache<B> {
     /// # Panics
     /// If there is no such slot.
     pub fn truncate(&mut self, slot: usize, len: usize) {
-        self.lens[slot] = self.lens[slot].min(len);
+        let slot = &mut self.slots[slot];
+        slot.len = slot.len.min(len);
     }
 
     /// Makes room for `capacity` tokens a slot, in new slabs: what the slots hold is copied, once.
     ///
     /// # Panics
     /// If `capacity` is smaller than the present one.
-    pub fn grow(&mut self, config: &LlamaConfig, capacity: usize) {
+    pub fn grow(&mut self, capacity: usize) {
         assert!(capacity >= self.capacity, "a cache does not shrink");
-        let longest = self.lens.iter().copied().max().unwrap_or(0);
-        for layer in &mut self.layers {
-            let slabs = layer.slabs.take();
-            layer.slabs = slabs.map(|slabs| slabs.map(|slab| grown(slab, longest, capacity)));
-        }
-        let device = self.rope.cos.device();
-        // The length that decides is its own deciding length: the rotations stay what they are.
-        let seq_len = self.rope.deciding_len;
-        self.rope = RopeTable::new(&config.rope, config.head_dim, capacity, seq_len, &device);
+        let held = self.held();
         self.capacity = capacity;
+        self.move_to_new_slabs(held);
+        let ropes = self.ropes.iter();
+        // The length that decides is its own deciding length: the rotations stay what they are.
+        let tables = ropes.map(|rope| {
+            let seq_len = rope.deciding_len;
+            RopeTable::new(&self.shape.rope, capacity, seq_len, &self.device)
+        });
+        self.ropes = tables.collect();
     }
 
-    /// Makes the rotations those of sequences of `seq_len` tokens. Where that changes them, the
-    /// cache is emptied, since its keys were rotated otherwise; returns whether it was.
+    /// Adds `count` empty slots, in new slabs: what the others hold is copied, once.
+    pub fn add_slots(&mut self, count: usize) {
+        let held = self.held();
+        let slot = SlotState {
+            len: 0,
+            deciding_len: self.shape.rope.deciding_len(0),
+        };
+        self.slots.extend(std::iter::repeat_n(slot, count));
+        self.move_to_new_slabs(held);
+    }
+
+    /// Makes `to` begin with the first `len` tokens of `from` and hold no others, rotated as they
+    /// are. Only these rows are copied.
+    ///
+    /// # Panics
+    /// If there is no such slot, they are the same, or `from` does not hold so many.
+    pub fn copy_rows(&mut self, from: usize, to: usize, len: usize) {
+        assert_ne!(from, to, "rows are copied to another slot");
+        assert!(len <= self.slots[from].len, "only what is held is copied");
+        self.slots[to] = SlotState {
+            len,
+            ..self.slots[from]
+        };
+        if len == 0 {
+            return;
+        }
+        let span = first_of(from, len);
+        for layer in &mut self.layers {
+            let slabs = layer.slabs.take();
+            layer.slabs = slabs.map(|slabs| slabs.map(|slab| kernels::kv_copy(slab, span, to)));
+        }
+    }
+
+    /// Makes the rotations of `slot` those of a sequence of `seq_len` tokens. Where that changes
+    /// them, the slot is emptied, since its keys were rotated otherwise; returns whether it was.
     ///
     /// Only dynamic scaling beyond the trained context ever changes them.
-    pub fn rotate_for(&mut self, config: &LlamaConfig, seq_len: usize) -> bool {
-        if config.rope.deciding_len(seq_len) == self.rope.deciding_len {
+    ///
+    /// # Panics
+    /// If there is no such slot.
+    pub fn rotate_for(&mut self, slot: usize, seq_len: usize) -> bool {
+        let deciding_len = self.shape.rope.deciding_len(seq_len);
+        if self.slots[slot].deciding_len == deciding_len {
             return false;
         }
-        let device = self.rope.cos.device();
-        self.rope = RopeTable::new(
-            &config.rope,
-            config.head_dim,
-            self.capacity,
-            seq_len,
-            &device,
-        );
-        self.lens.fill(0);
+        self.slots[slot] = SlotState {
+            len: 0,
+            deciding_len,
+        };
+        let in_use = |table: &RopeTable<B>| {
+            let mut slots = self.slots.iter();
+            slots.any(|slot| slot.deciding_len == table.deciding_len)
+        };
+        self.ropes.retain(in_use);
+        if self.rope(deciding_len).is_none() {
+            let (rope, capacity) = (&self.shape.rope, self.capacity);
+            let table = RopeTable::new(rope, capacity, seq_len, &self.device);
+            self.ropes.push(table);
+        }
         true
     }
 
@@ -140,56 +246,142 @@ impl<B: VlmBackend> KvCache<B> {
         }
     }
 
-    /// The rows that a step over these slots reads and writes.
+    /// The rows that a step of `seq_len` new tokens of each sequence writes and sees.
     ///
     /// # Errors
-    /// If a slot has no room for `seq_len` more tokens.
-    pub(super) fn rows(&self, slots: &[usize], seq_len: usize) -> Result<Vec<KvRow>, CacheFull> {
-        let rows = slots.iter().map(|slot| KvRow {
-            slot: *slot,
-            len: self.lens[*slot],
-        });
-        let rows: Vec<KvRow> = rows.collect();
-        let needed = rows.iter().map(|row| row.len + seq_len).max().unwrap_or(0);
-        match needed <= self.capacity {
-            true => Ok(rows),
-            false => Err(CacheFull {
-                needed,
-                capacity: self.capacity,
-            }),
+    /// If a slot has no room for them, or a sequence is longer than the tables of rotations.
+    ///
+    /// # Panics
+    /// If the sequences are not rotated alike.
+    pub(super) fn rows(
+        &self,
+        places: &[CachePlace],
+        seq_len: usize,
+        window: Option<usize>,
+    ) -> Result<StepRows<B>, CacheFull> {
+        let rows = places
+            .iter()
+            .map(|place| self.row(*place, seq_len, window))
+            .collect::<Result<Vec<_>, CacheFull>>()?;
+        let (writes, views) = rows.into_iter().unzip();
+        Ok(StepRows {
+            writes: KvWrites::new(writes, &self.device),
+            views: KvViews::new(views, &self.device),
+            rope: self.common_rope(places).clone(),
+        })
+    }
+
+    fn row(
+        &self,
+        place: CachePlace,
+        seq_len: usize,
+        window: Option<usize>,
+    ) -> Result<(KvWrite, KvView), CacheFull> {
+        let CachePlace { slot, shared } = place;
+        let (own, capacity) = (self.slots[slot].len, self.capacity);
+        let front = shared.map_or(0, |shared| shared.len);
+        let needed = front + own + seq_len;
+        if needed > capacity {
+            return Err(CacheFull { needed, capacity });
         }
+        let write = KvWrite {
+            slot,
+            place: own,
+            position: front + own,
+        };
+        let view = match shared {
+            None => KvView::of(slot, own + seq_len),
+            Some(shared) => {
+                KvView::of_spans(first_of(shared.slot, front), first_of(slot, own + seq_len))
+            }
+        };
+        let view = window.map_or(view, |window| view.with_window(window));
+        Ok((write, view))
+    }
+
+    fn common_rope(&self, places: &[CachePlace]) -> &RopeTable<B> {
+        let mut lens = places
+            .iter()
+            .map(|place| self.slots[place.slot].deciding_len);
+        let first = lens.next().unwrap_or_default();
+        assert!(
+            lens.all(|len| len == first),
+            "sequences of one step are rotated alike"
+        );
+        self.rope(first)
+            .expect("a slot is rotated by a table of the cache")
+    }
+
+    fn rope(&self, deciding_len: usize) -> Option<&RopeTable<B>> {
+        let mut ropes = self.ropes.iter();
+        ropes.find(|rope| rope.deciding_len == deciding_len)
     }
 
     /// Counts the tokens that every layer has now written.
-    pub(super) fn advance(&mut self, slots: &[usize], seq_len: usize) {
-        for slot in slots {
-            self.lens[*slot] += seq_len;
+    pub(super) fn advance(&mut self, places: &[CachePlace], seq_len: usize) {
+        for place in places {
+            self.slots[place.slot].len += seq_len;
         }
     }
 
-    /// The rotations, and the slabs of a layer, taken out for writing.
-    pub(super) fn take(&mut self, layer: usize) -> (&RopeTable<B>, [Tensor<B, 4>; 2]) {
+    /// The slabs of a layer, taken out for writing.
+    pub(super) fn take(&mut self, layer: usize) -> [Tensor<B, 4>; 2] {
         let slabs = self.layers[layer].slabs.take();
-        (
-            &self.rope,
-            slabs.expect("a layer puts its slabs back unless it panicked"),
-        )
+        slabs.expect("a layer puts its slabs back unless it panicked")
     }
 
     /// Puts the slabs of a layer back.
     pub(super) fn put_back(&mut self, layer: usize, slabs: [Tensor<B, 4>; 2]) {
         self.layers[layer].slabs = Some(slabs);
     }
+
+    /// The part of a slab that holds something: slots, heads, places and elements.
+    fn held(&self) -> [Range<usize>; 4] {
+        let longest = self.slots.iter().map(|slot| slot.len).max().unwrap_or(0);
+        let CacheShape {
+            num_kv_heads,
+            head_dim,
+            ..
+        } = self.shape;
+        [
+            0..self.slots.len(),
+            0..num_kv_heads,
+            0..longest,
+            0..head_dim,
+        ]
+    }
+
+    fn move_to_new_slabs(&mut self, held: [Range<usize>; 4]) {
+        for index in 0..self.layers.len() {
+            let moved = self
+                .take(index)
+                .map(|slab| match held.iter().any(Range::is_empty) {
+                    true => self.slab(),
+                    false => self
+                        .slab()
+                        .slice_assign(held.clone(), slab.slice(held.clone())),
+                });
+            self.put_back(index, moved);
+        }
+    }
+
+    fn slab(&self) -> Tensor<B, 4> {
+        let CacheShape {
+            num_kv_heads,
+            head_dim,
+            dtype,
+            ..
+        } = self.shape;
+        let dims = [self.slots.len(), num_kv_heads, self.capacity, head_dim];
+        Tensor::zeros(dims, (&self.device, dtype))
+    }
 }
 
-/// A slab of `capacity` positions that begins with the first `longest` of `slab`.
-fn grown<B: VlmBackend>(slab: Tensor<B, 4>, longest: usize, capacity: usize) -> Tensor<B, 4> {
-    let [num_slots, num_kv_heads, _, head_dim] = slab.dims();
-    let held = [0..num_slots, 0..num_kv_heads, 0..longest, 0..head_dim];
-    let shape = [num_slots, num_kv_heads, capacity, head_dim];
-    let larger = Tensor::zeros(shape, (&slab.device(), slab.dtype()));
-    match longest {
-        0 => larger,
-        _ => larger.slice_assign(held.clone(), slab.slice(held)),
+/// The first `len` places of a slot.
+fn first_of(slot: usize, len: usize) -> KvSpan {
+    KvSpan {
+        slot,
+        start: 0,
+        len,
     }
 }

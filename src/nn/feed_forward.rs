@@ -1,4 +1,4 @@
-//! Feed-forward blocks: [`Mlp`] for vision encoders, [`GatedMlp`] for Llama decoders.
+//! Feed-forward blocks: [`Mlp`] for vision encoders and GPT-NeoX, [`GatedMlp`] for Llama decoders.
 
 use burn::module::Module;
 use burn::tensor::{Tensor, backend::Backend};
@@ -18,16 +18,16 @@ pub struct Mlp<B: Backend> {
 }
 
 impl<B: Backend> Mlp<B> {
-    /// A block with biases and random weights.
-    pub fn new(
+    /// A block around the linear layers that `linear(in_features, out_features)` makes.
+    pub(super) fn new(
         hidden_size: usize,
         intermediate_size: usize,
         activation: Activation,
-        device: &B::Device,
+        linear: impl Fn(usize, usize) -> Linear<B>,
     ) -> Self {
         Self {
-            fc1: Linear::with_bias(hidden_size, intermediate_size, device),
-            fc2: Linear::with_bias(intermediate_size, hidden_size, device),
+            fc1: linear(hidden_size, intermediate_size),
+            fc2: linear(intermediate_size, hidden_size),
             activation,
         }
     }
@@ -45,13 +45,12 @@ impl<B: VlmBackend> Mlp<B> {
     }
 }
 
-/// `residual + down_proj(silu(gate_proj(x)) * up_proj(x))`, the SwiGLU block of Llama.
+/// `residual + down_proj(silu(gate) * up)`, the SwiGLU block of Llama: gate and up are one matrix, so
+/// that `x` is read once.
 #[derive(Module, Debug)]
 pub struct GatedMlp<B: Backend> {
-    /// `hidden_size` to `intermediate_size`.
-    pub gate_proj: Linear<B>,
-    /// `hidden_size` to `intermediate_size`.
-    pub up_proj: Linear<B>,
+    /// `hidden_size` to the gate, then what it lets through: `2 * intermediate_size`.
+    pub gate_up_proj: Linear<B>,
     /// `intermediate_size` to `hidden_size`.
     pub down_proj: Linear<B>,
 }
@@ -64,8 +63,7 @@ impl<B: Backend> GatedMlp<B> {
         linear: impl Fn(usize, usize) -> Linear<B>,
     ) -> Self {
         Self {
-            gate_proj: linear(hidden_size, intermediate_size),
-            up_proj: linear(hidden_size, intermediate_size),
+            gate_up_proj: linear(hidden_size, 2 * intermediate_size),
             down_proj: linear(intermediate_size, hidden_size),
         }
     }
@@ -77,9 +75,30 @@ impl<B: VlmBackend> GatedMlp<B> {
     /// # Shapes
     /// - `x`, `residual` and output: `[rows, hidden_size]`
     pub fn forward(&self, x: Tensor<B, 2>, residual: Tensor<B, 2>) -> Tensor<B, 2> {
-        let gate = self.gate_proj.forward(x.clone());
-        let gated = kernels::swiglu(gate, self.up_proj.forward(x));
+        let gated = kernels::swiglu(self.gate_up_proj.forward(x));
         self.down_proj
             .forward_with(gated, Activation::Identity, Some(residual))
+    }
+}
+
+/// Whichever feed-forward block a decoder has.
+#[derive(Module, Debug)]
+pub enum FeedForward<B: Backend> {
+    /// With a gate.
+    Gated(GatedMlp<B>),
+    /// Without one.
+    Plain(Mlp<B>),
+}
+
+impl<B: VlmBackend> FeedForward<B> {
+    /// Applies the block to every row and adds `residual`.
+    ///
+    /// # Shapes
+    /// - `x`, `residual` and output: `[rows, hidden_size]`
+    pub fn forward(&self, x: Tensor<B, 2>, residual: Tensor<B, 2>) -> Tensor<B, 2> {
+        match self {
+            Self::Gated(mlp) => mlp.forward(x, residual),
+            Self::Plain(mlp) => mlp.forward(x, residual),
+        }
     }
 }

@@ -4,13 +4,14 @@ use burn::module::{Module, Param};
 use burn::nn::Initializer;
 use burn::tensor::{Tensor, backend::Backend};
 
+use super::weight::Weight;
 use crate::kernels::{self, Activation, VlmBackend};
 
 /// `x weight^T + bias`.
 #[derive(Module, Debug)]
 pub struct Linear<B: Backend> {
     /// `[out_features, in_features]`: a row is what one output reads.
-    pub weight: Param<Tensor<B, 2>>,
+    pub weight: Weight<B>,
     /// `[out_features]`
     pub bias: Option<Param<Tensor<B, 1>>>,
 }
@@ -19,7 +20,11 @@ impl<B: Backend> Linear<B> {
     /// A layer without bias; the weight is random, made when first used.
     pub fn new(in_features: usize, out_features: usize, device: &B::Device) -> Self {
         Self {
-            weight: initializer(in_features).init([out_features, in_features], device),
+            weight: Weight::new(
+                &initializer(in_features),
+                [out_features, in_features],
+                device,
+            ),
             bias: None,
         }
     }
@@ -33,9 +38,18 @@ impl<B: Backend> Linear<B> {
         }
     }
 
+    /// A layer with or without bias, as `has_bias` says, on `device`.
+    pub(super) fn maker(has_bias: bool, device: &B::Device) -> impl Fn(usize, usize) -> Self {
+        move |in_features, out_features| match has_bias {
+            true => Self::with_bias(in_features, out_features, device),
+            false => Self::new(in_features, out_features, device),
+        }
+    }
+
     /// The number of outputs.
     pub fn out_features(&self) -> usize {
-        self.weight.lazy_shape()[0]
+        let [out_features, _] = self.weight.dims();
+        out_features
     }
 }
 
@@ -66,7 +80,7 @@ impl<B: VlmBackend> Linear<B> {
         residual: Option<Tensor<B, 2>>,
     ) -> Tensor<B, 2> {
         let bias = self.bias.as_ref().map(Param::val);
-        kernels::linear(x, self.weight.val(), bias, activation, residual)
+        kernels::linear(x, self.weight.matrix(), bias, activation, residual)
     }
 }
 

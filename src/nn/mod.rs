@@ -16,15 +16,18 @@ mod norm;
 mod projector;
 mod rope;
 mod vision;
+mod weight;
 
 pub use crate::kernels::Activation;
 pub use attention::{CausalSelfAttention, SelfAttention};
-pub use cache::{CacheFull, KvCache};
-pub use decoder::{LlamaConfig, LlamaDecoder, LlamaLayer, LogitsFor};
+pub use cache::{CacheFull, CachePlace, CacheShape, KvCache, SharedPrefix};
+pub use decoder::{
+    Biases, DecoderLayer, LayerConfig, LlamaConfig, LlamaDecoder, LogitsFor, MlpKind, Residual,
+};
 pub use embedding::Embedding;
-pub use feed_forward::{GatedMlp, Mlp};
+pub use feed_forward::{FeedForward, GatedMlp, Mlp};
 pub use linear::Linear;
-pub use norm::{LayerNorm, RmsNorm};
+pub use norm::{LayerNorm, Norm, NormConfig, NormKind, RmsNorm};
 pub use projector::{
     LinearProjector, LinearProjectorConfig, MlpProjector, MlpProjectorConfig, Projector,
 };
@@ -32,3 +35,4 @@ pub use rope::{RopeConfig, RopePrecision, RopeScaling, RopeTable};
 pub use vision::{
     ClipVisionConfig, ClipVisionTransformer, FeatureSelect, PatchEmbedding, VisualEncoder,
 };
+pub use weight::Weight;

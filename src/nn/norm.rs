@@ -6,6 +6,74 @@ use burn::tensor::{Tensor, backend::Backend};
 
 use crate::kernels::{self, VlmBackend};
 
+/// Which norm, and what is added to what it divides by.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct NormConfig {
+    /// Which one.
+    pub kind: NormKind,
+    /// Added to the mean square, or the variance.
+    pub epsilon: f64,
+}
+
+/// The norms of decoders.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NormKind {
+    /// [`RmsNorm`]: Llama and its like.
+    Rms,
+    /// [`LayerNorm`]: GPT-NeoX.
+    Layer,
+}
+
+/// Whichever norm a decoder has.
+#[derive(Module, Debug)]
+pub enum Norm<B: Backend> {
+    /// Root-mean-square normalisation.
+    Rms(RmsNorm<B>),
+    /// Layer normalisation.
+    Layer(LayerNorm<B>),
+}
+
+impl NormConfig {
+    /// Builds the norm.
+    pub fn init<B: Backend>(self, hidden_size: usize, device: &B::Device) -> Norm<B> {
+        match self.kind {
+            NormKind::Rms => Norm::Rms(RmsNorm::new(hidden_size, self.epsilon, device)),
+            NormKind::Layer => Norm::Layer(LayerNorm::new(hidden_size, self.epsilon, device)),
+        }
+    }
+}
+
+impl<B: VlmBackend> Norm<B> {
+    /// Normalises every row.
+    ///
+    /// # Shapes
+    /// - `x` and output: `[rows, hidden_size]`
+    pub fn forward(&self, x: Tensor<B, 2>) -> Tensor<B, 2> {
+        match self {
+            Self::Rms(norm) => norm.forward(x),
+            Self::Layer(norm) => norm.forward(x),
+        }
+    }
+
+    /// Adds `residual` to `x` and normalises the sum: returns `(sum, normed)`.
+    ///
+    /// # Shapes
+    /// - `x`, `residual` and both results: `[rows, hidden_size]`
+    pub fn forward_add(
+        &self,
+        x: Tensor<B, 2>,
+        residual: Tensor<B, 2>,
+    ) -> (Tensor<B, 2>, Tensor<B, 2>) {
+        match self {
+            Self::Rms(norm) => norm.forward_add(x, residual),
+            Self::Layer(norm) => {
+                let sum = x + residual;
+                (sum.clone(), norm.forward(sum))
+            }
+        }
+    }
+}
+
 /// Root-mean-square normalisation, what Llama uses.
 #[derive(Module, Debug)]
 pub struct RmsNorm<B: Backend> {

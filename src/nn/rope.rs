@@ -10,6 +10,8 @@ use half::bf16;
 pub struct RopeConfig {
     /// Base of the frequencies.
     pub rope_theta: f64,
+    /// Elements of a head that are rotated; the rest pass unchanged. Even.
+    pub rotary_dim: usize,
     /// How they are stretched to a longer context.
     pub scaling: RopeScaling,
     /// What the frequencies are rounded to.
@@ -65,8 +67,9 @@ pub enum RopeScaling {
 impl RopeConfig {
     /// The frequency of each rotated pair, for a sequence of `seq_len` tokens:
     /// `rotary_dim / 2` values.
-    pub fn inverse_frequencies(&self, rotary_dim: usize, seq_len: usize) -> Vec<f32> {
-        let base = self.base(rotary_dim, seq_len);
+    pub fn inverse_frequencies(&self, seq_len: usize) -> Vec<f32> {
+        let rotary_dim = self.rotary_dim;
+        let base = self.base(seq_len);
         let pairs = 0..rotary_dim / 2;
         let plain = pairs.map(|i| base.powf(-((2 * i) as f64) / rotary_dim as f64));
         let frequencies = plain.map(|frequency| self.stretched(frequency) as f32);
@@ -91,7 +94,7 @@ impl RopeConfig {
         }
     }
 
-    fn base(&self, rotary_dim: usize, seq_len: usize) -> f64 {
+    fn base(&self, seq_len: usize) -> f64 {
         let RopeScaling::Dynamic {
             factor,
             original_max_position_embeddings,
@@ -100,7 +103,8 @@ impl RopeConfig {
             return self.rope_theta;
         };
         let stretch = self.deciding_len(seq_len) as f64 / original_max_position_embeddings as f64;
-        let exponent = rotary_dim as f64 / (rotary_dim as f64 - 2.0);
+        let rotary_dim = self.rotary_dim as f64;
+        let exponent = rotary_dim / (rotary_dim - 2.0);
         self.rope_theta * (factor * stretch - (factor - 1.0)).powf(exponent)
     }
 
@@ -139,12 +143,11 @@ impl<B: Backend> RopeTable<B> {
     /// - the table: `[num_positions, rotary_dim / 2]`, f32
     pub fn new(
         config: &RopeConfig,
-        rotary_dim: usize,
         num_positions: usize,
         seq_len: usize,
         device: &B::Device,
     ) -> Self {
-        let frequencies = config.inverse_frequencies(rotary_dim, seq_len);
+        let frequencies = config.inverse_frequencies(seq_len);
         // The angle is rounded to f32 as the reference implementation does; its cosine is exact.
         let angles: Vec<f32> = (0..num_positions)
             .flat_map(|position| frequencies.iter().map(move |f| position as f32 * f))
@@ -154,7 +157,7 @@ impl<B: Backend> RopeTable<B> {
                 .iter()
                 .map(|a| function(f64::from(*a)) as f32)
                 .collect();
-            let data = TensorData::new(values, [num_positions, rotary_dim / 2]);
+            let data = TensorData::new(values, [num_positions, config.rotary_dim / 2]);
             Tensor::from_data(data, (device, DType::F32))
         };
         Self {
@@ -169,9 +172,10 @@ impl<B: Backend> RopeTable<B> {
 mod tests {
     use super::*;
 
-    fn config(scaling: RopeScaling) -> RopeConfig {
+    fn config(rotary_dim: usize, scaling: RopeScaling) -> RopeConfig {
         RopeConfig {
             rope_theta: 10_000.0,
+            rotary_dim,
             scaling,
             precision: RopePrecision::F32,
         }
@@ -179,8 +183,8 @@ mod tests {
 
     #[test]
     fn linear_scaling_divides_every_frequency() {
-        let plain = config(RopeScaling::Default).inverse_frequencies(8, 1);
-        let scaled = config(RopeScaling::Linear { factor: 4.0 }).inverse_frequencies(8, 1);
+        let plain = config(8, RopeScaling::Default).inverse_frequencies(1);
+        let scaled = config(8, RopeScaling::Linear { factor: 4.0 }).inverse_frequencies(1);
         assert_eq!(plain[0], 1.0);
         for (plain, scaled) in plain.iter().zip(scaled) {
             assert!((plain / 4.0 - scaled).abs() < 1e-9);
@@ -193,13 +197,13 @@ mod tests {
             factor: 2.0,
             original_max_position_embeddings: 64,
         };
-        let (plain, dynamic) = (config(RopeScaling::Default), config(scaling));
+        let (plain, dynamic) = (config(16, RopeScaling::Default), config(16, scaling));
         assert_eq!(
-            plain.inverse_frequencies(16, 64),
-            dynamic.inverse_frequencies(16, 64)
+            plain.inverse_frequencies(64),
+            dynamic.inverse_frequencies(64)
         );
         assert_eq!(dynamic.deciding_len(10), dynamic.deciding_len(64));
-        assert!(dynamic.inverse_frequencies(16, 65)[7] < plain.inverse_frequencies(16, 65)[7]);
+        assert!(dynamic.inverse_frequencies(65)[7] < plain.inverse_frequencies(65)[7]);
     }
 
     #[test]
@@ -210,8 +214,8 @@ mod tests {
             high_freq_factor: 4.0,
             original_max_position_embeddings: 64,
         };
-        let plain = config(RopeScaling::Default).inverse_frequencies(20, 1);
-        let scaled = config(scaling).inverse_frequencies(20, 1);
+        let plain = config(20, RopeScaling::Default).inverse_frequencies(1);
+        let scaled = config(20, scaling).inverse_frequencies(1);
         assert_eq!(plain[0], scaled[0]);
         assert!((plain[9] / 8.0 - scaled[9]).abs() < 1e-9);
     }

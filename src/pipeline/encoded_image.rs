@@ -7,9 +7,10 @@ use std::time::Duration;
 use burn::tensor::Tensor;
 
 use super::multimodal::MultimodalPipeline;
-use crate::error::Result;
+use crate::error::{RequestError, Result};
 use crate::image::ImageInput;
 use crate::kernels::{KernelReport, VlmBackend};
+use crate::models::ImageLayout;
 
 /// Tells one opened pipeline from another. Its clones share it.
 pub(super) type Identity = Arc<()>;
@@ -28,19 +29,25 @@ struct Inner<B: VlmBackend> {
     key: u64,
     /// The pipeline that encoded it.
     owner: Identity,
+    layout: ImageLayout,
     rows: Tensor<B, 2>,
-    image_time: Duration,
-    encode_time: Duration,
-    kernels: KernelReport,
+    cost: Cost,
+}
+
+/// What encoding a picture took.
+#[derive(Debug)]
+pub(super) struct Cost {
+    pub(super) image_time: Duration,
+    pub(super) encode_time: Duration,
+    pub(super) kernels: KernelReport,
 }
 
 impl<B: VlmBackend> EncodedImage<B> {
     pub(super) fn new(
         owner: Identity,
+        layout: ImageLayout,
         rows: Tensor<B, 2>,
-        image_time: Duration,
-        encode_time: Duration,
-        kernels: KernelReport,
+        cost: Cost,
     ) -> Self {
         // A cache may outlive the pictures it was read from, so a key is never given twice; an address
         // would be.
@@ -50,10 +57,9 @@ impl<B: VlmBackend> EncodedImage<B> {
             inner: Arc::new(Inner {
                 key,
                 owner,
+                layout,
                 rows,
-                image_time,
-                encode_time,
-                kernels,
+                cost,
             }),
         }
     }
@@ -72,23 +78,33 @@ impl<B: VlmBackend> EncodedImage<B> {
         num_rows
     }
 
+    /// How it was cut, and what stands for it in a prompt.
+    pub fn layout(&self) -> &ImageLayout {
+        &self.inner.layout
+    }
+
     /// Time taken to prepare its pixels.
     pub fn image_time(&self) -> Duration {
-        self.inner.image_time
+        self.inner.cost.image_time
     }
 
     /// Time taken to encode and project it.
     pub fn encode_time(&self) -> Duration {
-        self.inner.encode_time
+        self.inner.cost.encode_time
     }
 
     /// Which kernels encoded and projected it.
     pub fn kernels(&self) -> &KernelReport {
-        &self.inner.kernels
+        &self.inner.cost.kernels
     }
 
-    pub(super) fn is_of(&self, pipeline: &Identity) -> bool {
-        Arc::ptr_eq(&self.inner.owner, pipeline)
+    /// # Errors
+    /// [`RequestError::ForeignImage`] if another pipeline encoded it.
+    fn require_owner(&self, pipeline: &MultimodalPipeline<B>) -> Result<()> {
+        match Arc::ptr_eq(&self.inner.owner, pipeline.identity()) {
+            true => Ok(()),
+            false => Err(RequestError::ForeignImage.into()),
+        }
     }
 
     /// Tells this picture from every other, also from those that are gone.
@@ -99,6 +115,12 @@ impl<B: VlmBackend> EncodedImage<B> {
 
 /// What can stand as a picture in a request to a [`MultimodalPipeline`].
 pub trait RequestImage<B: VlmBackend> {
+    /// How the picture is cut and what stands for it in a prompt; nothing is encoded for it.
+    ///
+    /// # Errors
+    /// If it does not belong to this pipeline, or the model reads text only.
+    fn plan(&self, pipeline: &MultimodalPipeline<B>) -> Result<ImageLayout>;
+
     /// The picture as the decoder reads it.
     ///
     /// # Errors
@@ -107,12 +129,22 @@ pub trait RequestImage<B: VlmBackend> {
 }
 
 impl<B: VlmBackend> RequestImage<B> for EncodedImage<B> {
-    fn encoded(&self, _: &MultimodalPipeline<B>) -> Result<EncodedImage<B>> {
+    fn plan(&self, pipeline: &MultimodalPipeline<B>) -> Result<ImageLayout> {
+        self.require_owner(pipeline)?;
+        Ok(self.inner.layout.clone())
+    }
+
+    fn encoded(&self, pipeline: &MultimodalPipeline<B>) -> Result<EncodedImage<B>> {
+        self.require_owner(pipeline)?;
         Ok(self.clone())
     }
 }
 
 impl<B: VlmBackend> RequestImage<B> for ImageInput {
+    fn plan(&self, pipeline: &MultimodalPipeline<B>) -> Result<ImageLayout> {
+        pipeline.layout(self.size())
+    }
+
     fn encoded(&self, pipeline: &MultimodalPipeline<B>) -> Result<EncodedImage<B>> {
         pipeline.encode(self)
     }

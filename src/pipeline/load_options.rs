@@ -3,30 +3,57 @@
 use std::fmt;
 use std::sync::Arc;
 
-use crate::nn::RopePrecision;
-use crate::weights::{LoadProgress, Strictness, WeightType};
+use burn::tensor::DType;
 
-/// How a model is opened. The default: f32 weights, the checkpoint's own context, strict.
+use crate::nn::RopePrecision;
+use crate::weights::{LoadProgress, MatrixType, Strictness};
+
+/// How a model is opened. The default: weights as stored, the checkpoint's own context, strict.
 ///
 /// # Examples
 /// ```
 /// use burn_vlm::LoadOptions;
-/// use burn_vlm::weights::WeightType;
+/// use burn_vlm::WeightType;
 ///
 /// let options = LoadOptions::new().with_weights(WeightType::BF16).with_context_length(2048);
 /// # let _ = options;
 /// ```
 #[derive(Clone, Default)]
 pub struct LoadOptions {
-    pub(super) weights: WeightType,
+    pub(super) weights: MatrixType,
     pub(super) context_length: Option<usize>,
     pub(super) strictness: Strictness,
     pub(super) kernels: KernelPolicy,
+    pub(super) compute: ComputeType,
+    pub(super) cache: Option<ComputeType>,
     pub(super) rope_precision: RopePrecision,
     pub(super) progress: Option<Arc<Progress>>,
 }
 
 type Progress = dyn Fn(LoadProgress<'_>) + Send + Sync;
+
+/// What activations, or cached keys and values, are kept in.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum ComputeType {
+    /// Single precision: answers as `transformers` gives them in f32.
+    #[default]
+    F32,
+    /// Half precision: half the memory, and rounding after every layer.
+    F16,
+    /// The upper half of an f32.
+    BF16,
+}
+
+impl ComputeType {
+    /// Burn's name of this type.
+    pub fn dtype(self) -> DType {
+        match self {
+            Self::F32 => DType::F32,
+            Self::F16 => DType::F16,
+            Self::BF16 => DType::BF16,
+        }
+    }
+}
 
 /// What happens where the device has no kernel for an operation.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -45,9 +72,11 @@ impl LoadOptions {
     }
 
     /// What linear and embedding weights are kept in. Activations, norms and sums are f32.
+    ///
+    /// As stored, a model takes the memory of its file, and gives the numbers that it gives in f32.
     #[must_use]
-    pub fn with_weights(mut self, weights: WeightType) -> Self {
-        self.weights = weights;
+    pub fn with_weights(mut self, weights: impl Into<MatrixType>) -> Self {
+        self.weights = weights.into();
         self
     }
 
@@ -63,6 +92,21 @@ impl LoadOptions {
     #[must_use]
     pub fn with_strictness(mut self, strictness: Strictness) -> Self {
         self.strictness = strictness;
+        self
+    }
+
+    /// What activations are computed in between kernels. Sums, norms, softmax, rotations and logits
+    /// are f32 whatever it is.
+    #[must_use]
+    pub fn with_compute(mut self, compute: ComputeType) -> Self {
+        self.compute = compute;
+        self
+    }
+
+    /// What keys and values are kept in; the type that is computed in unless this says otherwise.
+    #[must_use]
+    pub fn with_cache(mut self, cache: ComputeType) -> Self {
+        self.cache = Some(cache);
         self
     }
 
@@ -99,6 +143,8 @@ impl fmt::Debug for LoadOptions {
             .field("context_length", &self.context_length)
             .field("strictness", &self.strictness)
             .field("kernels", &self.kernels)
+            .field("compute", &self.compute)
+            .field("cache", &self.cache)
             .field("rope_precision", &self.rope_precision)
             .field("has_progress", &self.progress.is_some())
             .finish()

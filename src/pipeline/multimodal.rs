@@ -1,28 +1,29 @@
 //! The pipeline over one backend.
 
+use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use burn::tensor::{DType, Tensor, TensorData};
 
-use super::answer::{Answer, Timings, Usage};
-use super::encoded_image::{EncodedImage, Identity, RequestImage};
+use super::answer::{Answer, Timings};
+use super::encoded_image::{Cost, EncodedImage, Identity, RequestImage};
 use super::load_options::{KernelPolicy, LoadOptions};
-use super::prompt::{Words, decoder_input};
+use super::open::ModelParts;
+use super::prompt::decoder_input;
 use super::request::{AnswerSettings, AskRequest, DEFAULT_MAX_NEW_TOKENS};
 use super::session::Session;
 use super::stream::AnswerStream;
-use crate::error::{ConfigError, DeviceError, Error, RequestError, Result};
-use crate::generation::{DecoderInput, GenerationOptions, Sequence, StopRules, check_room};
-use crate::image::{ImageInput, PixelValues, PreprocessConfig};
-use crate::kernels::{KernelReport, KernelTrace, VlmBackend};
-use crate::models::{ModelSpec, VisionConfig, VisionLanguageModel, read_config};
-use crate::nn::RopeScaling;
-use crate::text::{
-    ChatTemplate, ConversationTemplate, Message, PromptTokens, TEMPLATES, Tokenizer,
+use crate::error::{DeviceError, Error, RequestError, Result};
+use crate::generation::{
+    DecoderInput, FinishReason, GenerationOptions, Sequence, StopRules, check_room,
 };
-use crate::weights::{Checkpoint, LoadReport, WeightOptions, load_module};
+use crate::image::{ImageInput, ImageSize, PixelValues};
+use crate::kernels::{KernelReport, KernelTrace, VlmBackend};
+use crate::models::{ImageLayout, ModelSpec, VisionLanguageModel};
+use crate::text::{Message, PromptTokens, Tokenizer};
+use crate::weights::LoadReport;
 
 /// Answers questions about pictures with one model on one device.
 ///
@@ -46,15 +47,33 @@ pub struct MultimodalPipeline<B: VlmBackend> {
 #[derive(Debug)]
 struct Inner<B: VlmBackend> {
     identity: Identity,
-    spec: ModelSpec,
-    model: VisionLanguageModel<B>,
-    words: Words,
-    preprocess: Option<PreprocessConfig>,
+    parts: ModelParts<B>,
     device: B::Device,
-    context_length: usize,
     kernels: KernelPolicy,
-    load_report: LoadReport,
     load_time: Duration,
+}
+
+/// A request that was thought through: all that can be wrong with it was found, and nothing was
+/// computed yet.
+pub(super) struct RequestPlan {
+    pub(super) prompt: PromptTokens,
+    pub(super) options: GenerationOptions,
+}
+
+/// The pictures of a request, and what the decoder reads with them.
+pub(super) struct ShownImages<B: VlmBackend> {
+    /// Those of earlier turns first.
+    pub(super) all: Vec<EncodedImage<B>>,
+    num_earlier: usize,
+    /// What the decoder reads, or what ended the request before all pictures were encoded.
+    pub(super) input: ControlFlow<FinishReason, DecoderInput<B>>,
+}
+
+impl<B: VlmBackend> ShownImages<B> {
+    /// The pictures that this request brings.
+    pub(super) fn of_request(&self) -> &[EncodedImage<B>] {
+        &self.all[self.num_earlier..]
+    }
 }
 
 impl<B: VlmBackend> MultimodalPipeline<B> {
@@ -62,8 +81,9 @@ impl<B: VlmBackend> MultimodalPipeline<B> {
     ///
     /// # Errors
     ///
-    /// [`ConfigError::UnknownModel`] when the folder holds nothing this crate can run, and another
-    /// [`Error`] when one of its files is damaged or the device refuses the weights.
+    /// [`ConfigError::UnknownModel`](crate::ConfigError::UnknownModel) when the folder holds nothing
+    /// this crate can run, and another [`Error`] when one of its files is damaged or the device
+    /// refuses the weights.
     pub fn open(folder: impl AsRef<Path>, options: &LoadOptions) -> Result<Self> {
         Self::open_on(folder, &B::Device::default(), options)
     }
@@ -78,31 +98,27 @@ impl<B: VlmBackend> MultimodalPipeline<B> {
         device: &B::Device,
         options: &LoadOptions,
     ) -> Result<Self> {
-        let (folder, started) = (folder.as_ref(), Instant::now());
-        let mut spec = ModelSpec::read(folder)?;
-        spec.config.decoder.rope.precision = options.rope_precision;
-        let context_length = context_length(&spec, options.context_length)?;
-        let words = open_words(folder, &spec)?;
-        let preprocess = match &spec.config.vision {
-            Some(vision) => Some(open_preprocess(folder, vision)?),
-            None => None,
-        };
-        let checkpoint = Checkpoint::open(folder)?;
-        let (model, load_report) = load_weights(&checkpoint, &spec, device, options)?;
+        let started = Instant::now();
+        let parts = ModelParts::open(folder.as_ref(), device, options)?;
         Ok(Self {
             inner: Arc::new(Inner {
                 identity: Arc::default(),
-                spec,
-                model,
-                words,
-                preprocess,
+                parts,
                 device: device.clone(),
-                context_length,
                 kernels: options.kernels,
-                load_report,
                 load_time: started.elapsed(),
             }),
         })
+    }
+
+    /// Plans a picture of `size`: how it is cut, and what stands for it in a prompt.
+    ///
+    /// # Errors
+    ///
+    /// [`RequestError::TextOnlyModel`] when the model has no eyes.
+    pub fn layout(&self, size: ImageSize) -> Result<ImageLayout> {
+        let layout = self.spec().image_layout(size);
+        layout.ok_or_else(|| self.text_only(1))
     }
 
     /// Encodes a picture, for any number of questions.
@@ -113,6 +129,7 @@ impl<B: VlmBackend> MultimodalPipeline<B> {
     /// [`ImageError`](crate::ImageError) when the picture cannot be prepared, [`DeviceError`] when
     /// the device fails.
     pub fn encode(&self, image: &ImageInput) -> Result<EncodedImage<B>> {
+        let layout = self.layout(image.size())?;
         let started = Instant::now();
         let pixel_values = self.preprocess(image)?;
         let image_time = started.elapsed();
@@ -120,14 +137,13 @@ impl<B: VlmBackend> MultimodalPipeline<B> {
         let data = TensorData::new(pixel_values.into_data(), shape);
         let tiles = Tensor::from_data(data, (&self.inner.device, DType::F32));
         let (rows, kernels) = self.encode_traced(tiles)?;
-        let encode_time = started.elapsed() - image_time;
-        Ok(EncodedImage::new(
-            self.inner.identity.clone(),
-            rows,
+        let cost = Cost {
             image_time,
-            encode_time,
+            encode_time: started.elapsed() - image_time,
             kernels,
-        ))
+        };
+        let identity = self.inner.identity.clone();
+        Ok(EncodedImage::new(identity, layout, rows, cost))
     }
 
     /// Prepares the pixels of a picture, the first half of [`encode`](Self::encode).
@@ -136,7 +152,7 @@ impl<B: VlmBackend> MultimodalPipeline<B> {
     ///
     /// As [`encode`](Self::encode).
     pub fn preprocess(&self, image: &ImageInput) -> Result<PixelValues> {
-        let preprocess = self.inner.preprocess.as_ref();
+        let preprocess = self.inner.parts.preprocess.as_ref();
         preprocess
             .ok_or_else(|| self.text_only(1))?
             .preprocess(image)
@@ -162,21 +178,16 @@ impl<B: VlmBackend> MultimodalPipeline<B> {
     /// The rows of prepared tiles, and which kernels computed them.
     fn encode_traced(&self, tiles: Tensor<B, 4>) -> Result<(Tensor<B, 2>, KernelReport)> {
         let inner = &*self.inner;
-        let (Some(encoder), Some(projector)) =
-            (&inner.model.visual_encoder, &inner.model.projector)
-        else {
-            return Err(self.text_only(1));
-        };
-        let (rows, kernels) = KernelTrace::collect(|| projector.forward(encoder.forward(tiles)));
+        let tiles = tiles.cast(inner.parts.spec.config.decoder.compute);
+        let (rows, kernels) = KernelTrace::collect(|| inner.parts.model.image_rows(tiles));
+        let rows = rows.ok_or_else(|| self.text_only(1))?;
         if inner.kernels == KernelPolicy::Strict {
             kernels.check_strict()?;
         }
-        let [num_tiles, rows_per_tile, hidden_size] = rows.dims();
         B::sync(&inner.device).map_err(|error| DeviceError::Failed {
             stage: "encode",
             reason: error.to_string(),
         })?;
-        let rows = rows.reshape([num_tiles * rows_per_tile, hidden_size]);
         Ok((rows, kernels))
     }
 
@@ -195,7 +206,8 @@ impl<B: VlmBackend> MultimodalPipeline<B> {
     ///
     /// [`RequestError`] when the request contradicts itself or the model,
     /// [`Error::ContextOverflow`] when it does not fit the context, [`TemplateError`] when the
-    /// template does not fit the messages, [`DeviceError`] when the device fails.
+    /// template does not fit the messages: all of them before a picture is encoded. [`DeviceError`]
+    /// when the device fails.
     ///
     /// [`TemplateError`]: crate::TemplateError
     pub fn answer<I: RequestImage<B>>(&self, request: &AskRequest<I>) -> Result<Answer> {
@@ -211,16 +223,15 @@ impl<B: VlmBackend> MultimodalPipeline<B> {
         &self,
         request: &AskRequest<I>,
     ) -> Result<AnswerStream<'_, B>> {
-        let images = self.encode_all(&request.images)?;
-        let prompt = self.read_messages(&request.all_messages(), &images, &request.settings)?;
-        let options = self.generation_options(&request.settings, prompt.len())?;
-        // Before a cache is made that could not be used.
-        check_room(prompt.len(), options.max_new_tokens, self.context_length())?;
+        let layouts = self.layouts(&request.images)?;
+        let plan = self.plan(&request.all_messages(), &layouts, &request.settings)?;
+        let shown = self.show(&plan, Vec::new(), &request.images)?;
         // Allocators reuse blocks of a size they know, so sizes come in steps. Few answers are as
         // long as they may be.
-        let expected = prompt.len() + options.max_new_tokens.min(DEFAULT_MAX_NEW_TOKENS);
+        let new_tokens = plan.options.max_new_tokens.min(DEFAULT_MAX_NEW_TOKENS);
+        let expected = plan.prompt.ids.len() + new_tokens;
         let sequence = self.sequence(expected.next_multiple_of(64));
-        AnswerStream::new(self, sequence, prompt, &images, options)
+        AnswerStream::new(self, sequence, plan, &shown)
     }
 
     /// Starts a conversation that keeps its cache from turn to turn.
@@ -229,33 +240,29 @@ impl<B: VlmBackend> MultimodalPipeline<B> {
     }
 
     /// The prompt of a request as the decoder would read it: the ids, with the model's image token
-    /// repeated where rows of pictures go.
+    /// repeated where rows of pictures go. No picture is encoded for it.
     ///
     /// # Errors
     ///
     /// As [`answer`](Self::answer).
     pub fn prompt<I: RequestImage<B>>(&self, request: &AskRequest<I>) -> Result<PromptTokens> {
-        let images = self.encode_all(&request.images)?;
-        self.tokenize(
-            &request.all_messages(),
-            &images,
-            request.settings.template.as_deref(),
-        )
+        let layouts = self.layouts(&request.images)?;
+        self.tokenize(&request.all_messages(), &layouts, &request.settings)
     }
 
     /// The model's modules.
     pub fn model(&self) -> &VisionLanguageModel<B> {
-        &self.inner.model
+        &self.inner.parts.model
     }
 
     /// The model's family and configuration.
     pub fn spec(&self) -> &ModelSpec {
-        &self.inner.spec
+        &self.inner.parts.spec
     }
 
     /// The model's tokenizer.
     pub fn tokenizer(&self) -> &Tokenizer {
-        &self.inner.words.tokenizer
+        &self.inner.parts.text_processor.tokenizer
     }
 
     /// The device everything runs on.
@@ -270,12 +277,12 @@ impl<B: VlmBackend> MultimodalPipeline<B> {
 
     /// Tokens that a prompt and its answer may have together.
     pub fn context_length(&self) -> usize {
-        self.inner.context_length
+        self.inner.parts.context_length
     }
 
     /// What was loaded from the checkpoint, and what was left.
     pub fn load_report(&self) -> &LoadReport {
-        &self.inner.load_report
+        &self.inner.parts.load_report
     }
 
     /// How long it took to open the model.
@@ -283,58 +290,86 @@ impl<B: VlmBackend> MultimodalPipeline<B> {
         self.inner.load_time
     }
 
-    pub(super) fn encode_all<I: RequestImage<B>>(
-        &self,
-        images: &[I],
-    ) -> Result<Vec<EncodedImage<B>>> {
-        if !images.is_empty() && self.inner.preprocess.is_none() {
-            return Err(self.text_only(images.len()));
-        }
-        let images = images.iter().map(|image| {
-            let image = image.encoded(self)?;
-            match image.is_of(&self.inner.identity) {
-                true => Ok(image),
-                false => Err(RequestError::ForeignImage.into()),
-            }
-        });
-        images.collect()
+    pub(super) fn identity(&self) -> &Identity {
+        &self.inner.identity
     }
 
-    /// From messages to what the decoder reads.
-    pub(super) fn read_messages(
+    /// The plans of the pictures of a request.
+    pub(super) fn layouts<I: RequestImage<B>>(&self, images: &[I]) -> Result<Vec<ImageLayout>> {
+        if !images.is_empty() && self.spec().config.vision.is_none() {
+            return Err(self.text_only(images.len()));
+        }
+        images.iter().map(|image| image.plan(self)).collect()
+    }
+
+    /// Finds all that is wrong with a request before anything is computed for it.
+    pub(super) fn plan(
         &self,
         messages: &[Message],
-        images: &[EncodedImage<B>],
+        layouts: &[ImageLayout],
         settings: &AnswerSettings,
-    ) -> Result<DecoderInput<B>> {
-        let tokens = self.tokenize(messages, images, settings.template.as_deref())?;
-        Ok(decoder_input(tokens, images))
+    ) -> Result<RequestPlan> {
+        let prompt = self.tokenize(messages, layouts, settings)?;
+        let options = self.generation_options(settings, prompt.ids.len())?;
+        check_room(
+            prompt.ids.len(),
+            options.max_new_tokens,
+            self.context_length(),
+        )?;
+        options.check(self.tokenizer())?;
+        Ok(RequestPlan { prompt, options })
+    }
+
+    /// Encodes the pictures that are not yet, and puts them all into the places of the prompt. What
+    /// interrupts the request ends it between two pictures.
+    ///
+    /// `earlier` are the pictures of earlier turns.
+    pub(super) fn show<I: RequestImage<B>>(
+        &self,
+        plan: &RequestPlan,
+        earlier: Vec<EncodedImage<B>>,
+        images: &[I],
+    ) -> Result<ShownImages<B>> {
+        let (num_earlier, mut all) = (earlier.len(), earlier);
+        for image in images {
+            if let Some(reason) = plan.options.interruption.reason() {
+                return Ok(ShownImages {
+                    all,
+                    num_earlier,
+                    input: ControlFlow::Break(reason),
+                });
+            }
+            all.push(image.encoded(self)?);
+        }
+        Ok(ShownImages {
+            input: ControlFlow::Continue(decoder_input(&plan.prompt, &all)),
+            all,
+            num_earlier,
+        })
     }
 
     fn tokenize(
         &self,
         messages: &[Message],
-        images: &[EncodedImage<B>],
-        template: Option<&str>,
+        layouts: &[ImageLayout],
+        settings: &AnswerSettings,
     ) -> Result<PromptTokens> {
-        let rows: Vec<usize> = images.iter().map(EncodedImage::num_rows).collect();
-        self.inner
-            .words
-            .prompt(&self.inner.spec, template, messages, &rows)
+        let template = settings.template.as_deref();
+        let text_processor = &self.inner.parts.text_processor;
+        text_processor.prompt(self.spec(), template, messages, layouts)
     }
 
-    pub(super) fn generation_options(
+    fn generation_options(
         &self,
         settings: &AnswerSettings,
         prompt_tokens: usize,
     ) -> Result<GenerationOptions> {
-        let inner = &*self.inner;
-        let template = settings.template.as_deref();
-        let of_template = inner.words.stop_strings(&inner.spec, template)?;
+        let (spec, text_processor) = (self.spec(), &self.inner.parts.text_processor);
+        let of_template = text_processor.stop_strings(spec, settings.template.as_deref())?;
         let mut stop_strings = settings.stop.clone();
         stop_strings.extend(of_template.iter().map(|stop| (*stop).to_string()));
-        let mut end_of_text_ids = inner.spec.config.eos_token_ids.clone();
-        end_of_text_ids.extend(inner.words.tokenizer.eos_id());
+        let mut end_of_text_ids = spec.config.eos_token_ids.clone();
+        end_of_text_ids.extend(text_processor.tokenizer.eos_id());
         Ok(GenerationOptions {
             sampling: settings.sampling,
             seed: settings.seed,
@@ -344,9 +379,8 @@ impl<B: VlmBackend> MultimodalPipeline<B> {
                 stop_token_ids: settings.stop_token_ids.clone(),
                 stop_strings,
             },
-            deadline: settings.deadline,
-            cancel: settings.cancel.clone(),
-            is_strict: inner.kernels == KernelPolicy::Strict,
+            interruption: settings.interruption.clone(),
+            is_strict: self.inner.kernels == KernelPolicy::Strict,
         })
     }
 
@@ -354,25 +388,15 @@ impl<B: VlmBackend> MultimodalPipeline<B> {
     fn max_new_tokens(&self, asked: Option<usize>, prompt_tokens: usize) -> usize {
         asked.unwrap_or_else(|| {
             // The last token of an answer is never read back.
-            let room = (self.inner.context_length + 1).saturating_sub(prompt_tokens);
+            let room = (self.context_length() + 1).saturating_sub(prompt_tokens);
             DEFAULT_MAX_NEW_TOKENS.min(room).max(1)
         })
     }
 
-    /// An answer without its text: what is known before the first token.
-    pub(super) fn usage(&self, prompt: &DecoderInput<B>) -> Usage {
-        Usage {
-            prompt_tokens: prompt.len(),
-            image_tokens: prompt.image_rows(),
-            generated_tokens: 0,
-        }
-    }
-
     /// An empty sequence with room for `expected` tokens that may grow to the whole context.
     pub(super) fn sequence(&self, expected: usize) -> Sequence<B> {
-        let inner = &*self.inner;
-        let config = &inner.spec.config.decoder;
-        Sequence::growing(config, expected, inner.context_length, &inner.device)
+        let decoder = &self.model().decoder;
+        Sequence::alone(decoder, expected, self.context_length(), self.device())
     }
 
     pub(super) fn timings(&self, images: &[EncodedImage<B>]) -> Timings {
@@ -385,110 +409,7 @@ impl<B: VlmBackend> MultimodalPipeline<B> {
     }
 
     fn text_only(&self, images: usize) -> Error {
-        let model = self.inner.spec.family.name.to_string();
+        let model = self.spec().family.name.to_string();
         RequestError::TextOnlyModel { images, model }.into()
     }
-}
-
-/// The context of the model, or the shorter one asked for.
-fn context_length(spec: &ModelSpec, asked: Option<usize>) -> Result<usize> {
-    let config = &spec.config.decoder;
-    let stretch = match config.rope.scaling {
-        // These name the trained context and stretch it; the others name the stretched one.
-        RopeScaling::Linear { factor } | RopeScaling::Dynamic { factor, .. } => factor.max(1.0),
-        RopeScaling::Default | RopeScaling::Llama3 { .. } => 1.0,
-    };
-    let longest = (config.max_position_embeddings as f64 * stretch) as usize;
-    match asked {
-        None => Ok(longest),
-        Some(asked) if (1..=longest).contains(&asked) => Ok(asked),
-        Some(asked) => Err(ConfigError::OutOfRange {
-            field: "context_length".to_string(),
-            found: asked.to_string(),
-            expected: format!("1 to {longest} tokens, which this checkpoint was made for"),
-        }
-        .into()),
-    }
-}
-
-fn open_words(folder: &Path, spec: &ModelSpec) -> Result<Words> {
-    let mut tokenizer = Tokenizer::open(folder)?;
-    if let Some(vision) = &spec.config.vision
-        && let Some(image_token) = tokenizer.token_text(vision.image_token_id)
-    {
-        tokenizer = tokenizer.with_control_token(&image_token)?;
-    }
-    let chat_template = ChatTemplate::open(folder)?;
-    let named = TEMPLATES.iter().flat_map(ConversationTemplate::texts);
-    let mut formats: Vec<&str> = named.collect();
-    formats.extend(chat_template.as_ref().map(ChatTemplate::source));
-    tokenizer = tokenizer.with_control_tokens_of(&formats)?;
-    Ok(Words {
-        tokenizer,
-        chat_template,
-    })
-}
-
-/// Reads how pictures are prepared, and checks that this gives what the encoder reads.
-fn open_preprocess(folder: &Path, vision: &VisionConfig) -> Result<PreprocessConfig> {
-    const PROCESSOR: &str = "processor_config.json";
-    let image_size = vision.encoder.image_size;
-    let mut config = None;
-    for name in ["preprocessor_config.json", PROCESSOR] {
-        if let Some(bytes) = read_config(folder, name)? {
-            match PreprocessConfig::from_json(&folder.join(name), &bytes) {
-                Ok(found) => config = Some(found),
-                // Older processors keep nothing about pictures in their own file.
-                Err(Error::Config(ConfigError::Missing { .. })) if name == PROCESSOR => {}
-                Err(error) => return Err(error),
-            }
-        }
-        if config.is_some() {
-            break;
-        }
-    }
-    let config = match config {
-        Some(config) => config,
-        None => {
-            log::warn!(
-                "{}: no file says how pictures are prepared; CLIP's way is taken",
-                folder.display()
-            );
-            PreprocessConfig::clip(image_size)?
-        }
-    };
-    let found = config.output_size();
-    match found.is_some_and(|size| [size.height, size.width] == [image_size; 2]) {
-        true => Ok(config),
-        false => Err(ConfigError::OutOfRange {
-            field: "crop_size".to_string(),
-            found: found.map_or("unset".to_string(), |s| {
-                format!("{} x {}", s.height, s.width)
-            }),
-            expected: format!("{image_size} x {image_size}, the encoder's image_size"),
-        }
-        .into()),
-    }
-}
-
-fn load_weights<B: VlmBackend>(
-    checkpoint: &Checkpoint,
-    spec: &ModelSpec,
-    device: &B::Device,
-    options: &LoadOptions,
-) -> Result<(VisionLanguageModel<B>, LoadReport)> {
-    let weights = WeightOptions::default()
-        .with_matrices(options.weights)
-        .with_strictness(options.strictness);
-    let model = spec.config.init::<B>(device);
-    let Some(progress) = &options.progress else {
-        return load_module(model, checkpoint, &spec.config.key_map, weights);
-    };
-    let mut progress = |step: crate::weights::LoadProgress<'_>| progress(step);
-    load_module(
-        model,
-        checkpoint,
-        &spec.config.key_map,
-        weights.with_progress(&mut progress),
-    )
 }

@@ -1,21 +1,21 @@
 //! From messages to what a decoder reads.
 
 use super::encoded_image::EncodedImage;
-use crate::error::{RequestError, Result, TemplateError};
+use crate::error::{Result, TemplateError};
 use crate::generation::{DecoderInput, InputImage};
-use crate::kernels::VlmBackend;
-use crate::models::ModelSpec;
+use crate::kernels::{SplicedRows, VlmBackend};
+use crate::models::{ImageLayout, ModelSpec};
 use crate::text::{
-    Bos, ChatOptions, ChatTemplate, ConversationTemplate, Ending, ImageTokens, Message, Prompt,
+    ChatOptions, ChatTemplate, ConversationTemplate, Ending, ImageTokens, Message, Prompt,
     PromptTokens, Tokenizer,
 };
 
 /// The name under which a request asks for the checkpoint's own template.
 const OWN_TEMPLATE: &str = "chat_template";
 
-/// The words of a model: its tokenizer and its prompt formats.
+/// What stands between messages and ids: the tokenizer of a model and its chat template.
 #[derive(Debug)]
-pub(super) struct Words {
+pub(super) struct TextProcessor {
     pub(super) tokenizer: Tokenizer,
     pub(super) chat_template: Option<ChatTemplate>,
 }
@@ -26,26 +26,18 @@ enum Format<'a> {
     Named(&'static ConversationTemplate),
 }
 
-impl Words {
-    /// Writes `messages` as ids, with places for pictures of `rows[i]` rows each.
+impl TextProcessor {
+    /// Writes `messages` as ids, with places for pictures as `layouts` plan them.
     pub(super) fn prompt(
         &self,
         spec: &ModelSpec,
         template: Option<&str>,
         messages: &[Message],
-        rows: &[usize],
+        layouts: &[ImageLayout],
     ) -> Result<PromptTokens> {
         let vision = spec.config.vision.as_ref();
-        if vision.is_none() && !rows.is_empty() {
-            let model = spec.family.name.to_string();
-            return Err(RequestError::TextOnlyModel {
-                images: rows.len(),
-                model,
-            }
-            .into());
-        }
         let placeholder_id = vision.map_or(0, |vision| vision.image_token_id);
-        let images: Vec<ImageTokens> = rows.iter().map(|rows| ImageTokens::rows(*rows)).collect();
+        let images: Vec<ImageTokens> = layouts.iter().map(|plan| plan.tokens.clone()).collect();
         let prompt = self.render(spec, template, messages)?;
         prompt.tokenize(&self.tokenizer, &images, placeholder_id)
     }
@@ -76,16 +68,9 @@ impl Words {
         let vision = spec.config.vision.as_ref();
         let image_token =
             vision.and_then(|vision| self.tokenizer.token_text(vision.image_token_id));
-        // A processor puts the bos in front unless the template wrote it; a tokenizer leaves the
-        // whole prompt to the template.
-        let bos = if vision.is_some() {
-            Bos::UnlessWritten
-        } else {
-            Bos::OnlyWritten
-        };
         let options = ChatOptions {
             image_token: image_token.as_deref(),
-            bos,
+            bos: spec.family.chat_bos,
             ending,
         };
         own.render(messages, &self.tokenizer, options)
@@ -108,7 +93,7 @@ impl Words {
 
 /// Joins ids and pictures; the spans of a picture take up its rows from first to last.
 pub(super) fn decoder_input<B: VlmBackend>(
-    tokens: PromptTokens,
+    tokens: &PromptTokens,
     images: &[EncodedImage<B>],
 ) -> DecoderInput<B> {
     let mut used = vec![0; images.len()];
@@ -118,12 +103,14 @@ pub(super) fn decoder_input<B: VlmBackend>(
         used[span.image] += span.len;
         InputImage {
             key: image.key(),
-            start: span.start,
-            rows: image.rows().slice_dim(0, first..first + span.len),
+            place: SplicedRows {
+                start: span.start,
+                rows: image.rows().slice_dim(0, first..first + span.len),
+            },
         }
     });
     DecoderInput {
         images: images.collect(),
-        token_ids: tokens.ids,
+        token_ids: tokens.ids.clone(),
     }
 }

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use crate::generation::{CancelToken, Sampling};
+use crate::generation::{CancelToken, Interruption, Sampling};
 use crate::image::ImageInput;
 use crate::text::{Message, Part, Role};
 
@@ -44,8 +44,7 @@ pub(super) struct AnswerSettings {
     pub(super) stop: Vec<String>,
     pub(super) stop_token_ids: Vec<u32>,
     pub(super) seed: u64,
-    pub(super) deadline: Option<Instant>,
-    pub(super) cancel: CancelToken,
+    pub(super) interruption: Interruption,
 }
 
 impl AskRequest<ImageInput> {
@@ -165,14 +164,14 @@ impl<I> AskRequest<I> {
     /// When to give up: the answer is what there is by then.
     #[must_use]
     pub fn deadline(mut self, deadline: Instant) -> Self {
-        self.settings.deadline = Some(deadline);
+        self.settings.interruption.deadline = Some(deadline);
         self
     }
 
     /// Ends the answer when `cancel` is cancelled.
     #[must_use]
     pub fn cancel(mut self, cancel: CancelToken) -> Self {
-        self.settings.cancel = cancel;
+        self.settings.interruption.cancel = cancel;
         self
     }
 

@@ -8,6 +8,7 @@ use super::stream::AnswerStream;
 use crate::error::Result;
 use crate::generation::{FinishReason, Sequence};
 use crate::kernels::VlmBackend;
+use crate::models::ImageLayout;
 use crate::text::{Message, Part, Role, check_content};
 
 /// Tokens that a new session has room for: a few turns.
@@ -91,20 +92,19 @@ impl<B: VlmBackend> Session<B> {
     ) -> Result<SessionStream<'_, B>> {
         let asked = request.all_messages();
         check_content(&asked)?;
-        let shown = self.pipeline.encode_all(&request.images)?;
-        let mut images = self.history.images.clone();
-        images.extend(shown.iter().cloned());
+        let earlier = self.history.images.clone();
+        let mut layouts: Vec<ImageLayout> =
+            earlier.iter().map(|image| image.layout().clone()).collect();
+        layouts.extend(self.pipeline.layouts(&request.images)?);
         let mut messages = self.history.messages.clone();
         messages.extend(asked);
-        let prompt = self
-            .pipeline
-            .read_messages(&messages, &images, &request.settings)?;
-        let options = self
-            .pipeline
-            .generation_options(&request.settings, prompt.len())?;
-        let stream =
-            AnswerStream::new(&self.pipeline, &mut self.sequence, prompt, &shown, options)?;
-        let asked = History { messages, images };
+        let plan = self.pipeline.plan(&messages, &layouts, &request.settings)?;
+        let shown = self.pipeline.show(&plan, earlier, &request.images)?;
+        let stream = AnswerStream::new(&self.pipeline, &mut self.sequence, plan, &shown)?;
+        let asked = History {
+            messages,
+            images: shown.all,
+        };
         Ok(SessionStream {
             stream,
             history: &mut self.history,
@@ -171,7 +171,7 @@ impl<B: VlmBackend> SessionStream<'_, B> {
         for piece in &mut self {
             piece?;
         }
-        self.stream.answer()
+        self.stream.so_far()
     }
 }
 

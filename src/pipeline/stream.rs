@@ -3,10 +3,9 @@
 use std::borrow::BorrowMut;
 
 use super::answer::{Answer, Timings, Usage};
-use super::encoded_image::EncodedImage;
-use super::multimodal::MultimodalPipeline;
+use super::multimodal::{MultimodalPipeline, RequestPlan, ShownImages};
 use crate::error::{DeviceError, Result};
-use crate::generation::{DecoderInput, FinishReason, Generation, GenerationOptions, Sequence};
+use crate::generation::{FinishReason, Generation, Sequence};
 use crate::kernels::{KernelReport, VlmBackend};
 
 /// An iterator over the text of an answer, in whole characters.
@@ -38,30 +37,32 @@ pub struct AnswerStream<'a, B: VlmBackend, S: BorrowMut<Sequence<B>> = Sequence<
 }
 
 impl<'a, B: VlmBackend, S: BorrowMut<Sequence<B>>> AnswerStream<'a, B, S> {
-    /// `images` are those that this request brings, for what they cost.
     pub(super) fn new(
         pipeline: &'a MultimodalPipeline<B>,
         sequence: S,
-        prompt: DecoderInput<B>,
-        images: &[EncodedImage<B>],
-        options: GenerationOptions,
+        plan: RequestPlan,
+        shown: &ShownImages<B>,
     ) -> Result<Self> {
         let mut image_kernels = KernelReport::default();
-        for image in images {
+        for image in shown.of_request() {
             image_kernels.merge(image.kernels().clone());
         }
+        let spans = plan.prompt.image_spans.iter();
         Ok(Self {
-            usage: pipeline.usage(&prompt),
-            timings: pipeline.timings(images),
+            usage: Usage {
+                prompt_tokens: plan.prompt.ids.len(),
+                image_tokens: spans.map(|span| span.len).sum(),
+                generated_tokens: 0,
+            },
+            timings: pipeline.timings(shown.of_request()),
             image_kernels,
             device: pipeline.device_name(),
             generation: Generation::new(
                 &pipeline.model().decoder,
-                &pipeline.spec().config.decoder,
                 pipeline.tokenizer(),
                 sequence,
-                prompt,
-                options,
+                shown.input.clone(),
+                plan.options,
             )?,
             failure: None,
         })
@@ -88,11 +89,11 @@ impl<'a, B: VlmBackend, S: BorrowMut<Sequence<B>>> AnswerStream<'a, B, S> {
         for piece in &mut self {
             piece?;
         }
-        self.answer()
+        self.so_far()
     }
 
     /// The answer as it stands, or what went wrong, which may have been an earlier item.
-    pub(super) fn answer(&self) -> Result<Answer> {
+    pub(super) fn so_far(&self) -> Result<Answer> {
         if let Some(reason) = &self.failure {
             let reason = reason.clone();
             return Err(DeviceError::Failed {

@@ -3,7 +3,6 @@
 mod marks;
 mod source;
 
-use std::collections::BTreeMap;
 use std::path::Path;
 
 use minijinja::value::Value;
@@ -205,7 +204,7 @@ impl ContentForms {
     fn probe(template: &JinjaTemplate) -> Self {
         const WORD: &str = "prqzx";
         let render = |content: Value| {
-            let message = map([("role", Value::from("user")), ("content", content)]);
+            let message = Value::from_pairs([("role", Value::from("user")), ("content", content)]);
             let named = [
                 ("bos_token", ""),
                 ("eos_token", ""),
@@ -218,7 +217,7 @@ impl ContentForms {
                 .ok()
                 .filter(|output| output.contains(WORD))
         };
-        let part = map([("type", Value::from("text")), ("text", Value::from(WORD))]);
+        let part = Value::from_pairs([("type", Value::from("text")), ("text", Value::from(WORD))]);
         let parts = render(Value::from(vec![part]));
         Self {
             text: render(Value::from(WORD)).is_some(),
@@ -251,26 +250,17 @@ fn context<'a>(
     now: i64,
     named: impl IntoIterator<Item = (&'a str, &'a str)>,
 ) -> Value {
-    let mut context = BTreeMap::from([
+    let context = [
         ("messages", Value::from(messages)),
         ("add_generation_prompt", Value::from(adds_generation_prompt)),
         ("tools", Value::from(())),
         ("documents", Value::from(())),
         (jinja::NOW, Value::from(now)),
-    ]);
-    context.extend(
-        named
-            .into_iter()
-            .map(|(name, token)| (name, Value::from(token))),
-    );
-    let context = context
+    ];
+    let named = named
         .into_iter()
-        .map(|(name, value)| (name.to_string(), value));
-    Value::from(context.collect::<BTreeMap<String, Value>>())
-}
-
-fn map<const LENGTH: usize>(entries: [(&'static str, Value); LENGTH]) -> Value {
-    Value::from(BTreeMap::from(entries))
+        .map(|(name, token)| (name, Value::from(token)));
+    Value::from_pairs(context.into_iter().chain(named))
 }
 
 /// One conversation on its way through a template.
@@ -315,7 +305,7 @@ impl Render<'_> {
                 ContentForm::Parts => content_parts(message, &mark),
             };
             let role = Value::from(message.role.as_str());
-            map([("role", role), ("content", content)])
+            Value::from_pairs([("role", role), ("content", content)])
         });
         let context = context(
             messages.collect(),
@@ -336,32 +326,27 @@ impl Render<'_> {
 
     /// Everything that no message may spell.
     fn forbidden_tokens(&self) -> ControlTokens {
-        let mut forbidden = ControlTokens::default();
         let known = self
             .tokenizer
             .control_tokens()
             .iter()
             .map(|token| token.content.as_str());
-        for content in known.chain(self.image_token) {
-            forbidden.insert(ControlToken {
-                id: 0,
-                content: content.to_string(),
-                strips_left: false,
-                strips_right: false,
-                is_single_word: false,
-            });
-        }
-        forbidden
+        let forbidden = known.chain(self.image_token);
+        ControlTokens::new(
+            forbidden
+                .map(|content| ControlToken::new(0, content))
+                .collect(),
+        )
     }
 }
 
 fn content_parts(message: &Message, mark: impl Fn(&str) -> String) -> Value {
     let parts = message.parts.iter().map(|part| match part {
-        Part::Text(text) => map([
+        Part::Text(text) => Value::from_pairs([
             ("type", Value::from("text")),
             ("text", Value::from(mark(text))),
         ]),
-        Part::Image => map([("type", Value::from("image"))]),
+        Part::Image => Value::from_pairs([("type", Value::from("image"))]),
     });
     Value::from(parts.collect::<Vec<_>>())
 }

@@ -1,7 +1,8 @@
 //! Finding control tokens in text that is allowed to contain them.
 
-use std::collections::BTreeMap;
 use std::ops::Range;
+
+use aho_corasick::{AhoCorasick, Input, MatchKind};
 
 /// A token that means something to the model beyond its spelling.
 #[derive(Debug, Clone)]
@@ -18,6 +19,19 @@ pub(crate) struct ControlToken {
     pub(crate) is_single_word: bool,
 }
 
+impl ControlToken {
+    /// A token that is recognised anywhere and swallows nothing.
+    pub(crate) fn new(id: u32, content: &str) -> Self {
+        Self {
+            id,
+            content: content.to_string(),
+            strips_left: false,
+            strips_right: false,
+            is_single_word: false,
+        }
+    }
+}
+
 /// Where a control token stands, with the white space it swallows.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct ControlMatch {
@@ -25,45 +39,35 @@ pub(crate) struct ControlMatch {
     pub(crate) range: Range<usize>,
 }
 
-/// The control tokens of a tokenizer, as a trie over their bytes.
+/// The control tokens of a tokenizer.
 ///
 /// A search takes time proportional to the text, whatever it repeats.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub(crate) struct ControlTokens {
     tokens: Vec<ControlToken>,
-    nodes: Vec<Node>,
-}
-
-#[derive(Debug, Clone, Default)]
-struct Node {
-    children: BTreeMap<u8, usize>,
-    token: Option<usize>,
+    search: AhoCorasick,
 }
 
 impl ControlTokens {
-    /// Adds a token; one of the same spelling is replaced.
-    pub(crate) fn insert(&mut self, token: ControlToken) {
-        if token.content.is_empty() {
-            return;
-        }
-        if self.nodes.is_empty() {
-            self.nodes.push(Node::default());
-        }
-        let mut node = 0;
-        for &byte in token.content.as_bytes() {
-            let next = self.nodes.len();
-            node = *self.nodes[node].children.entry(byte).or_insert(next);
-            if node == next {
-                self.nodes.push(Node::default());
-            }
-        }
-        match self.nodes[node].token {
-            Some(known) => self.tokens[known] = token,
-            None => {
-                self.nodes[node].token = Some(self.tokens.len());
-                self.tokens.push(token);
-            }
-        }
+    /// Of several tokens with one spelling the first counts.
+    ///
+    /// # Panics
+    ///
+    /// If the tokens have more than two thousand million characters; no file that is read does.
+    pub(crate) fn new(mut tokens: Vec<ControlToken>) -> Self {
+        tokens.retain(|token| !token.content.is_empty());
+        let search = AhoCorasick::builder()
+            .match_kind(MatchKind::LeftmostLongest)
+            .build(tokens.iter().map(|token| &token.content))
+            .expect("the files that name tokens are limited in size");
+        Self { tokens, search }
+    }
+
+    /// Adds tokens behind the known ones.
+    pub(crate) fn extend(&mut self, tokens: impl IntoIterator<Item = ControlToken>) {
+        let mut all = std::mem::take(&mut self.tokens);
+        all.extend(tokens);
+        *self = Self::new(all);
     }
 
     /// Every control token.
@@ -78,38 +82,19 @@ impl ControlTokens {
     pub(crate) fn find(&self, text: &str, owned: &[Range<usize>]) -> Vec<ControlMatch> {
         let mut matches: Vec<ControlMatch> = Vec::new();
         for range in owned {
-            let mut at = range.start;
-            while at < range.end {
-                let Some(token) = self.longest_prefix(&text.as_bytes()[at..range.end]) else {
-                    at += 1;
-                    continue;
-                };
-                let end = at + token.content.len();
+            for found in self.search.find_iter(Input::new(text).range(range.clone())) {
+                let token = &self.tokens[found.pattern()];
                 let previous_end = matches.last().map_or(0, |previous| previous.range.end);
-                if at >= previous_end && stands_alone(token, text, at..end) {
-                    let range = swallow_space(token, text, at..end, previous_end);
+                if found.start() >= previous_end && stands_alone(token, text, found.range()) {
+                    let range = swallow_space(token, text, found.range(), previous_end);
                     matches.push(ControlMatch {
                         id: token.id,
                         range,
                     });
                 }
-                at = end;
             }
         }
         matches
-    }
-
-    fn longest_prefix(&self, bytes: &[u8]) -> Option<&ControlToken> {
-        let mut node = self.nodes.first()?;
-        let mut longest = None;
-        for byte in bytes {
-            let Some(&child) = node.children.get(byte) else {
-                break;
-            };
-            node = &self.nodes[child];
-            longest = node.token.or(longest);
-        }
-        longest.map(|index| &self.tokens[index])
     }
 }
 
@@ -141,22 +126,6 @@ fn swallow_space(
 mod tests {
     use super::{ControlMatch, ControlToken, ControlTokens};
 
-    fn token(id: u32, content: &str) -> ControlToken {
-        ControlToken {
-            id,
-            content: content.to_string(),
-            strips_left: false,
-            strips_right: false,
-            is_single_word: false,
-        }
-    }
-
-    fn tokens(list: impl IntoIterator<Item = ControlToken>) -> ControlTokens {
-        let mut tokens = ControlTokens::default();
-        list.into_iter().for_each(|token| tokens.insert(token));
-        tokens
-    }
-
     fn found(tokens: &ControlTokens, text: &str) -> Vec<(u32, usize, usize)> {
         let whole = 0..text.len();
         let matches = tokens.find(text, std::slice::from_ref(&whole));
@@ -168,13 +137,17 @@ mod tests {
 
     #[test]
     fn the_longest_token_at_the_leftmost_place_wins() {
-        let tokens = tokens([token(1, "<a>"), token(2, "<a><b>"), token(3, "a><b>c")]);
+        let tokens = ControlTokens::new(vec![
+            ControlToken::new(1, "<a>"),
+            ControlToken::new(2, "<a><b>"),
+            ControlToken::new(3, "a><b>c"),
+        ]);
         assert_eq!(found(&tokens, "x<a><b>c<a>"), [(2, 1, 7), (1, 8, 11)]);
     }
 
     #[test]
     fn a_token_that_crosses_the_border_of_what_is_owned_is_not_one() {
-        let tokens = tokens([token(1, "<a>")]);
+        let tokens = ControlTokens::new(vec![ControlToken::new(1, "<a>")]);
         let text = "<a><a><a>";
         let matches = tokens.find(text, &[0..3, 4..6, 6..9]);
         assert_eq!(
@@ -191,17 +164,17 @@ mod tests {
         let strips = ControlToken {
             strips_left: true,
             strips_right: true,
-            ..token(1, "<a>")
+            ..ControlToken::new(1, "<a>")
         };
-        let tokens = tokens([strips]);
+        let tokens = ControlTokens::new(vec![strips]);
         assert_eq!(found(&tokens, "x \n<a>  <a> y"), [(1, 1, 8), (1, 8, 12)]);
     }
 
     #[test]
     fn a_single_word_token_does_not_match_inside_a_word() {
-        let tokens = tokens([ControlToken {
+        let tokens = ControlTokens::new(vec![ControlToken {
             is_single_word: true,
-            ..token(1, "mask")
+            ..ControlToken::new(1, "mask")
         }]);
         assert_eq!(
             found(&tokens, "mask unmask mask_ (mask)"),
@@ -210,9 +183,14 @@ mod tests {
     }
 
     #[test]
-    fn a_second_token_of_the_same_spelling_replaces_the_first() {
-        let tokens = tokens([token(1, "<a>"), token(2, "<a>")]);
-        assert_eq!(found(&tokens, "<a>"), [(2, 0, 3)]);
-        assert_eq!(tokens.iter().count(), 1);
+    fn the_first_token_of_a_spelling_counts() {
+        let mut tokens = ControlTokens::new(vec![ControlToken::new(1, "<a>")]);
+        tokens.extend([
+            ControlToken::new(2, "<a>"),
+            ControlToken::new(3, "<b>"),
+            ControlToken::new(4, ""),
+        ]);
+        assert_eq!(found(&tokens, "<a><b>"), [(1, 0, 3), (3, 3, 6)]);
+        assert!(found(&ControlTokens::new(Vec::new()), "<a>").is_empty());
     }
 }

@@ -39,7 +39,7 @@ pub enum Part {
 /// # Examples
 ///
 /// ```
-/// use burn_vlm::text::{Message, Part, Role};
+/// use burn_vlm::{Message, Part, Role};
 ///
 /// let message = Message::user("What is on the table?").with_image();
 /// assert_eq!(message.role, Role::User);

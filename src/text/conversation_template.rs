@@ -14,7 +14,7 @@ use crate::error::{Result, TemplateError};
 /// # Examples
 ///
 /// ```
-/// use burn_vlm::text::ConversationTemplate;
+/// use burn_vlm::ConversationTemplate;
 ///
 /// let template = ConversationTemplate::by_name("vicuna_v0")?;
 /// assert_eq!(template.stop, ["###"]);
@@ -98,7 +98,7 @@ const MINIGPT4_SYSTEM: &str = "Give the following image: <Img>ImageContent</Img>
 
 /// Every prompt format that goes by a name.
 ///
-/// A checkpoint may bring its own besides: see [`ChatTemplate`](super::ChatTemplate).
+/// A checkpoint may bring its own besides, in Jinja.
 pub const TEMPLATES: &[ConversationTemplate] = &[
     PLAIN,
     // The separator is FastChat's `zero_shot`, which agrees with the text v0 was trained on.
@@ -259,7 +259,7 @@ impl ConversationTemplate {
     /// assistant alternate, [`RequestError::Empty`](crate::error::RequestError::Empty) when nothing
     /// is asked, and [`RequestError::Parameter`](crate::error::RequestError::Parameter) when
     /// another than the user shows a picture.
-    pub fn render(&self, messages: &[Message], ending: Ending) -> Result<Prompt> {
+    pub(crate) fn render(&self, messages: &[Message], ending: Ending) -> Result<Prompt> {
         check_content(messages)?;
         check_order(messages, ending)?;
         let mut writer = PromptWriter {

@@ -1,11 +1,12 @@
 //! A Jinja engine set up as Hugging Face's, with a bound on time, memory and output.
 
-mod date;
 mod python;
 
 use std::borrow::Cow;
+use std::fmt::Write;
 use std::time::SystemTime;
 
+use chrono::DateTime;
 use minijinja::syntax::SyntaxConfig;
 use minijinja::value::{Kwargs, Value};
 use minijinja::{
@@ -133,12 +134,16 @@ fn render_error(error: Error) -> TemplateError {
     }
 }
 
+/// Python prints local time; a server's answers should not depend on where it stands, so it is UTC.
 fn strftime_now(state: &mut State, format: &str) -> Result<String, Error> {
-    let now = state
-        .lookup(NOW)
-        .and_then(|now| i64::try_from(now).ok())
-        .unwrap_or_default();
-    date::format_utc(now, format).map_err(|reason| Error::new(ErrorKind::InvalidOperation, reason))
+    let wrong = |reason| Error::new(ErrorKind::InvalidOperation, reason);
+    let now = state.lookup(NOW).and_then(|now| i64::try_from(now).ok());
+    let now = DateTime::from_timestamp_secs(now.unwrap_or_default());
+    let now = now.ok_or_else(|| wrong("the time of the render is no date".to_string()))?;
+    let mut text = String::new();
+    write!(text, "{}", now.format(format))
+        .map_err(|_unknown| wrong(format!("strftime_now does not know all of `{format}`")))?;
+    Ok(text)
 }
 
 /// The time of a render, in seconds, for [`NOW`].
@@ -165,12 +170,20 @@ fn format_as_python(output: &mut Output, state: &mut State, value: &Value) -> Re
 /// `tojson` as `transformers` has it: Python's spacing, no escapes for HTML.
 fn to_json(value: Value, options: Kwargs) -> Result<String, Error> {
     let indent: Option<usize> = options.get("indent")?;
-    // Options that only change the look of non-ASCII text or the order of keys.
-    let _: Option<bool> = options.get("ensure_ascii")?;
-    let _: Option<bool> = options.get("sort_keys")?;
+    let is_ascii: Option<bool> = options.get("ensure_ascii")?;
+    let is_sorted: Option<bool> = options.get("sort_keys")?;
     options.assert_all_used()?;
-    python::to_json(&value, indent.map(|indent| indent.min(MAX_INDENT)))
-        .map_err(|error| Error::new(ErrorKind::BadSerialization, error.to_string()))
+    if is_ascii == Some(true) {
+        let reason = "tojson does not know ensure_ascii=true";
+        return Err(Error::new(ErrorKind::InvalidOperation, reason));
+    }
+    let failed =
+        |error: serde_json::Error| Error::new(ErrorKind::BadSerialization, error.to_string());
+    let mut json = serde_json::to_value(&value).map_err(failed)?;
+    if is_sorted == Some(true) {
+        json.sort_all_objects();
+    }
+    python::to_json(&json, indent.map(|indent| indent.min(MAX_INDENT))).map_err(failed)
 }
 
 /// Widest indentation of `tojson`.

@@ -28,7 +28,9 @@ pub use chat_template::{ChatOptions, ChatTemplate};
 pub(crate) use conversation::check_content;
 pub use conversation::{Ending, Message, Part, Role};
 pub use conversation_template::{ConversationTemplate, TEMPLATES};
-pub use prompt::{Bos, ImagePart, ImageSpan, ImageTokens, MAX_TEXT_BYTES, Prompt, PromptTokens};
+#[cfg(feature = "testing")]
+pub use prompt::MAX_TEXT_BYTES;
+pub use prompt::{Bos, ImagePart, ImageSpan, ImageTokens, Prompt, PromptTokens};
 pub use stream::TextStream;
 pub use tokenizer::Tokenizer;
 

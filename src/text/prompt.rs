@@ -61,7 +61,7 @@ pub(crate) enum ImageBorder {
 /// # Examples
 ///
 /// ```
-/// use burn_vlm::text::{ImagePart, ImageTokens};
+/// use burn_vlm::{ImagePart, ImageTokens};
 ///
 /// let llava = ImageTokens::rows(576);
 /// let framed = ImageTokens::new([

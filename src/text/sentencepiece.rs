@@ -5,7 +5,6 @@
 //! every piece, ordered by that score, gives the merge list that the tokenizers library wants.
 
 mod model;
-mod protobuf;
 
 use std::collections::HashMap;
 
@@ -25,8 +24,9 @@ use crate::error::TokenizerError;
 /// Name of the file, for errors.
 pub(crate) const FILE: &str = "tokenizer.model";
 
-/// Largest `tokenizer.model` that is read; the largest seen has 5 MiB for 262 144 pieces.
-pub(crate) const MAX_BYTES: u64 = 32 << 20;
+/// Largest `tokenizer.model` that is read; the largest seen has 5 MiB for 262 144 pieces. An empty
+/// piece takes two bytes of the file and sixteen times that of memory.
+pub(crate) const MAX_BYTES: u64 = 16 << 20;
 
 /// Most ways to join two pieces into a third; seven times the largest count seen.
 const MAX_MERGES: usize = 4 << 20;
@@ -63,14 +63,14 @@ pub(crate) fn load(
     let mut model = SentencePieceModel::parse(bytes)?;
     model.check()?;
     model.rename(config);
-    model.add_dummy_prefix &= config.add_prefix_space != Some(false);
+    model.normalizer.add_dummy_prefix &= config.add_prefix_space != Some(false);
     let backend = model.build(config)?;
     let named = [
-        ("bos_token", model.bos_id),
-        ("eos_token", model.eos_id),
-        ("unk_token", model.unk_id),
+        ("bos_token", model.trainer.bos_id),
+        ("eos_token", model.trainer.eos_id),
+        ("unk_token", model.trainer.unk_id),
     ];
-    let spelled = |(name, id): (&'static str, i64)| {
+    let spelled = |(name, id): (&'static str, i32)| {
         let piece = usize::try_from(id)
             .ok()
             .and_then(|id| model.pieces.get(id))?;
@@ -84,38 +84,33 @@ pub(crate) fn load(
 
 impl SentencePieceModel {
     fn check(&self) -> Result<(), TokenizerError> {
-        if self.pieces.is_empty() {
-            return Err(malformed("it has no pieces"));
-        }
         let unsupported = |found: &str, supported| TokenizerError::Unsupported {
             file: FILE.to_string(),
             part: "SentencePiece variant",
             found: found.to_string(),
             supported,
         };
-        if self.model_type != 2 {
-            let names = ["unigram", "bpe", "word", "char"];
-            let index = usize::try_from(self.model_type)
-                .unwrap_or(0)
-                .wrapping_sub(1);
-            return Err(unsupported(
-                names.get(index).unwrap_or(&"an unknown type"),
-                "bpe",
-            ));
+        let (trainer, normalizer) = (&self.trainer, &self.normalizer);
+        match trainer.model_type {
+            1 => return Err(unsupported("unigram", "bpe")),
+            2 => {}
+            3 => return Err(unsupported("word", "bpe")),
+            4 => return Err(unsupported("char", "bpe")),
+            _ => return Err(unsupported("an unknown type", "bpe")),
         }
-        if self.has_charsmap {
+        if !normalizer.precompiled_charsmap.is_empty() {
             return Err(unsupported(
                 "a precompiled character map",
                 "identity normalisation",
             ));
         }
-        if self.remove_extra_whitespaces || !self.escape_whitespaces {
+        if normalizer.remove_extra_whitespaces || !normalizer.escape_whitespaces {
             return Err(unsupported(
                 "rewritten white space",
                 "white space kept as it is",
             ));
         }
-        if self.treat_whitespace_as_suffix {
+        if trainer.treat_whitespace_as_suffix {
             return Err(unsupported(
                 "spaces behind words",
                 "spaces in front of words",
@@ -128,8 +123,8 @@ impl SentencePieceModel {
     fn rename(&mut self, config: &TokenizerConfig) {
         for (&id, token) in &config.added {
             if let Some(piece) = self.pieces.get_mut(id as usize)
-                && piece.kind != PieceKind::Normal
-                && piece.kind != PieceKind::Byte
+                && piece.kind() != PieceKind::Normal
+                && piece.kind() != PieceKind::Byte
             {
                 piece.text.clone_from(&token.content);
             }
@@ -142,11 +137,11 @@ impl SentencePieceModel {
         let mut model = BPE::builder()
             .vocab_and_merges(vocab, merges)
             .fuse_unk(true)
-            .byte_fallback(self.byte_fallback);
+            .byte_fallback(self.trainer.byte_fallback);
         let unknown = self
             .pieces
             .iter()
-            .find(|piece| piece.kind == PieceKind::Unknown);
+            .find(|piece| piece.kind() == PieceKind::Unknown);
         if let Some(unknown) = unknown {
             model = model.unk_token(unknown.text.clone());
         }
@@ -183,7 +178,7 @@ impl SentencePieceModel {
             .pieces
             .iter()
             .enumerate()
-            .filter(|(_, piece)| piece.kind == PieceKind::Normal)
+            .filter(|(_, piece)| piece.kind() == PieceKind::Normal)
             .map(|(id, piece)| (piece.text.as_str(), id))
             .collect();
         let mut ranked: Vec<(f32, usize, &str, &str)> = Vec::new();
@@ -219,13 +214,13 @@ impl SentencePieceModel {
             |error: Box<dyn std::error::Error + Send + Sync>| malformed(error.to_string());
         // The models this crate runs were trained with a prefix in front of every span of text.
         // A configuration may ask for the later behaviour, a prefix at the start of the prompt.
-        if self.add_dummy_prefix && config.is_legacy == Some(false) {
+        if self.normalizer.add_dummy_prefix && config.is_legacy == Some(false) {
             let metaspace = Metaspace::new('\u{2581}', PrependScheme::First, false);
             backend.with_pre_tokenizer(Some(metaspace));
         } else {
             let replace = Replace::new(" ", SPACE).map_err(malformed)?;
             let mut normalizers: Vec<NormalizerWrapper> = vec![replace.into()];
-            if self.add_dummy_prefix {
+            if self.normalizer.add_dummy_prefix {
                 normalizers.insert(0, Prepend::new(SPACE.to_string()).into());
             }
             backend
@@ -234,11 +229,11 @@ impl SentencePieceModel {
         }
         let mut decoders: Vec<DecoderWrapper> =
             vec![Replace::new(SPACE, " ").map_err(malformed)?.into()];
-        if self.byte_fallback {
+        if self.trainer.byte_fallback {
             decoders.push(ByteFallback::new().into());
         }
         decoders.push(Fuse::new().into());
-        if self.add_dummy_prefix {
+        if self.normalizer.add_dummy_prefix {
             decoders.push(Strip::new(' ', 1, 0).into());
         }
         backend.with_decoder(Some(DecoderSequence::new(decoders)));
@@ -246,7 +241,7 @@ impl SentencePieceModel {
     }
 
     fn added_tokens(&self) -> Vec<AddedToken> {
-        let added = |piece: &Piece| match piece.kind {
+        let added = |piece: &Piece| match piece.kind() {
             PieceKind::Control | PieceKind::Unknown => Some(AddedToken::from(&piece.text, true)),
             // SentencePiece emits these whole wherever they occur in a text.
             PieceKind::UserDefined => {

@@ -21,7 +21,7 @@ const MAX_STOP_BYTES: usize = 256;
 /// # Examples
 ///
 /// ```
-/// # use burn_vlm::text::Tokenizer;
+/// # use burn_vlm::Tokenizer;
 /// # let tokenizer = Tokenizer::from_json_bytes(
 /// #     br#"{"version": "1.0", "added_tokens": [], "decoder": {"type": "Fuse"},
 /// #     "model": {"type": "BPE", "vocab": {"a": 0, "b": 1, "-": 2}, "merges": []}}"#,

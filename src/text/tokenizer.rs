@@ -29,7 +29,7 @@ use crate::error::{Result, TokenizerError};
 /// # Examples
 ///
 /// ```
-/// use burn_vlm::text::Tokenizer;
+/// use burn_vlm::Tokenizer;
 ///
 /// let tokenizer = Tokenizer::from_json_bytes(
 ///     br#"{
@@ -159,7 +159,7 @@ impl Tokenizer {
         let mut inner = Inner {
             continuation: continuation_pre_tokenizer(backend.get_pre_tokenizer())?,
             detokenizer: Detokenizer::new(backend.get_decoder()),
-            control_tokens: ControlTokens::default(),
+            control_tokens: ControlTokens::new(Vec::new()),
             forbidden_ids: HashSet::new(),
             hidden_ids: HashSet::new(),
             backend,
@@ -167,12 +167,15 @@ impl Tokenizer {
             config,
             vocab_size,
         };
-        for (id, token) in inner.backend.get_added_tokens_decoder() {
-            if token.special {
-                inner.hidden_ids.insert(id);
-                inner.add_control_token(id, &token);
-            }
-        }
+        let mut special: Vec<_> = inner
+            .backend
+            .get_added_tokens_decoder()
+            .into_iter()
+            .filter(|(_, token)| token.special)
+            .collect();
+        special.sort_by_key(|(id, _)| *id);
+        inner.hidden_ids = special.iter().map(|(id, _)| *id).collect();
+        inner.add_control_tokens(&special);
         Ok(Self {
             inner: Arc::new(inner),
         })
@@ -198,7 +201,7 @@ impl Tokenizer {
     /// # Errors
     ///
     /// [`TokenizerError::UnknownToken`] when the vocabulary does not hold it.
-    pub fn with_control_token(mut self, token: &str) -> Result<Self> {
+    pub(crate) fn with_control_token(mut self, token: &str) -> Result<Self> {
         let id = self
             .token_id(token)
             .ok_or_else(|| TokenizerError::UnknownToken {
@@ -210,7 +213,7 @@ impl Tokenizer {
             .unwrap_or_else(|| AddedToken::from(token, true))
             .special(true);
         add_tokens(&mut inner.backend, vec![added.clone().normalized(false)])?;
-        inner.add_control_token(id, &added);
+        inner.add_control_tokens(&[(id, added)]);
         Ok(self)
     }
 
@@ -223,7 +226,7 @@ impl Tokenizer {
     /// # Errors
     ///
     /// [`TokenizerError`] when the tokenizer refuses to register one.
-    pub fn with_control_tokens_of(self, formats: &[&str]) -> Result<Self> {
+    pub(crate) fn with_control_tokens_of(self, formats: &[&str]) -> Result<Self> {
         let is_mark = |character: char| !character.is_alphanumeric() && !character.is_whitespace();
         let marks = |token: &AddedToken| {
             let text = token.content.as_str();
@@ -370,20 +373,23 @@ impl Tokenizer {
 }
 
 impl Inner {
-    fn add_control_token(&mut self, id: u32, token: &AddedToken) {
+    fn add_control_tokens(&mut self, added: &[(u32, AddedToken)]) {
         // A control token of one character cannot be told from that character, and text that the
         // vocabulary cannot spell rightly becomes the unknown token.
-        let is_unknown = self.config.named.get("unk_token") == Some(&token.content);
-        if token.content.chars().nth(1).is_some() && !is_unknown {
-            self.forbidden_ids.insert(id);
-        }
-        self.control_tokens.insert(ControlToken {
-            id,
-            content: token.content.clone(),
-            strips_left: token.lstrip,
-            strips_right: token.rstrip,
-            is_single_word: token.single_word,
-        });
+        let unknown = self.config.named.get("unk_token");
+        let is_forbidden = |token: &AddedToken| {
+            token.content.chars().nth(1).is_some() && unknown != Some(&token.content)
+        };
+        let forbidden = added.iter().filter(|(_, token)| is_forbidden(token));
+        self.forbidden_ids.extend(forbidden.map(|(id, _)| *id));
+        self.control_tokens
+            .extend(added.iter().map(|(id, token)| ControlToken {
+                id: *id,
+                content: token.content.clone(),
+                strips_left: token.lstrip,
+                strips_right: token.rstrip,
+                is_single_word: token.single_word,
+            }));
     }
 }
 

@@ -1,16 +1,18 @@
 //! Reading `tokenizer.json` so that no file, however damaged, brings the process down.
 //!
 //! The tokenizers library trusts its input: a merge that is longer than any token writes outside a
-//! buffer, a zero length divides by zero, a missing special token panics. Everything known to do so
-//! is checked here first; the library then runs on a thread of its own, whose panic is an error.
+//! buffer, a zero length divides by zero, a missing special token panics, and two tokens may share
+//! an id. What it does not check is checked here first, and nothing else; the library then runs on a
+//! thread of its own, whose panic is an error.
 
 mod affixes;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::thread;
 
+use serde::Deserialize;
 use serde_json::{Map, Value};
-use tokenizers::Model;
+use tokenizers::{Model, PostProcessorWrapper};
 
 pub(crate) use self::affixes::Affixes;
 use super::files::parse_json;
@@ -25,6 +27,10 @@ pub(crate) const MAX_BYTES: u64 = 64 << 20;
 /// One more than the largest id a token may have; four times the largest vocabulary seen. Without
 /// it, a single entry could ask for a table of four thousand million rows.
 pub(crate) const MAX_VOCAB_SIZE: u32 = 1 << 20;
+
+/// Longest description of what is put around a text, which may grow with its square; the longest
+/// seen has 2 KiB.
+const MAX_POST_PROCESSOR_BYTES: usize = 16 << 10;
 
 /// Longest regular expression; the longest seen has 300 bytes.
 const MAX_PATTERN_BYTES: usize = 16 << 10;
@@ -62,13 +68,15 @@ pub(crate) fn load(bytes: &[u8]) -> Result<LoadedTokenizer, TokenizerError> {
         .as_object_mut()
         .ok_or_else(|| malformed("it is no JSON object"))?;
     check_parts(fields)?;
-    let vocab = check_model(fields)?;
-    let added = check_added_tokens(fields)?;
-    let affixes = affixes(fields, &vocab, &added)?;
-    let unknown = unknown_token(&fields["model"]);
+    let model = fields.get("model").unwrap_or(&Value::Null);
+    check_model(model)?;
+    let unknown = unknown_token(model);
+    let added = fields.get("added_tokens").unwrap_or(&Value::Null);
+    let added = Option::<Vec<AddedId>>::deserialize(added);
+    let added = added.map_err(|error| malformed(error.to_string()))?;
     neutralise(fields);
-    let backend = build(root)?;
-    check_added_ids(&backend, &added)?;
+    let (backend, affixes) = build(root)?;
+    check_added_ids(&backend, &added.unwrap_or_default())?;
     Ok(LoadedTokenizer {
         backend,
         affixes,
@@ -90,10 +98,9 @@ fn unknown_token(model: &Value) -> Option<String> {
     token.as_str().map(str::to_string)
 }
 
-/// Removes what must not act on a prompt: cutting, padding, random merges; and the post-processor,
-/// whose ids are put around a text by [`Affixes`].
+/// Removes what must not act on a prompt: cutting, padding, random merges.
 fn neutralise(fields: &mut Map<String, Value>) {
-    for name in ["truncation", "padding", "post_processor"] {
+    for name in ["truncation", "padding"] {
         fields.insert(name.to_string(), Value::Null);
     }
     if let Some(Value::Object(model)) = fields.get_mut("model") {
@@ -101,14 +108,16 @@ fn neutralise(fields: &mut Map<String, Value>) {
     }
 }
 
-fn build(root: Value) -> Result<tokenizers::Tokenizer, TokenizerError> {
-    let build_and_probe = move || -> Result<tokenizers::Tokenizer, String> {
-        let tokenizer: tokenizers::Tokenizer =
+fn build(root: Value) -> Result<(tokenizers::Tokenizer, Affixes), TokenizerError> {
+    let build_and_probe = move || -> Result<(tokenizers::Tokenizer, Affixes), String> {
+        let mut tokenizer: tokenizers::Tokenizer =
             serde_json::from_value(root).map_err(|error| error.to_string())?;
         // What is wrong with a pattern or a missing unknown token shows at the first text. That
         // the vocabulary lacks a character is no fault, so only a panic counts.
         let _ = tokenizer.encode_fast("\u{2581}Aa1 <0x0A>\n한\u{1F642}", false);
-        Ok(tokenizer)
+        let affixes = Affixes::of(&tokenizer)?;
+        tokenizer.with_post_processor(None::<PostProcessorWrapper>);
+        Ok((tokenizer, affixes))
     };
     let thread = thread::Builder::new()
         .name("tokenizer".to_string())
@@ -128,7 +137,11 @@ fn check_parts(fields: &Map<String, Value>) -> Result<(), TokenizerError> {
             check_part(value)?;
         }
     }
-    Ok(())
+    let processor = fields.get("post_processor").unwrap_or(&Value::Null);
+    if processor.to_string().len() > MAX_POST_PROCESSOR_BYTES {
+        return Err(malformed("the post-processor is too long"));
+    }
+    check_part(processor)
 }
 
 fn check_part(value: &Value) -> Result<(), TokenizerError> {
@@ -158,7 +171,10 @@ fn check_part(value: &Value) -> Result<(), TokenizerError> {
             pattern.len()
         )));
     }
-    for children in ["normalizers", "pretokenizers", "decoders"] {
+    if let Some(Value::Array(template)) = part.get("single") {
+        check_template(template, part.get("special_tokens").unwrap_or(&Value::Null))?;
+    }
+    for children in ["normalizers", "pretokenizers", "decoders", "processors"] {
         if let Some(Value::Array(children)) = part.get(children) {
             children.iter().try_for_each(check_part)?;
         }
@@ -166,172 +182,124 @@ fn check_part(value: &Value) -> Result<(), TokenizerError> {
     Ok(())
 }
 
-type Vocab = HashMap<String, u32>;
-
-fn check_model(fields: &Map<String, Value>) -> Result<Vocab, TokenizerError> {
-    let Some(Value::Object(model)) = fields.get("model") else {
-        return Err(malformed("field `model` is missing"));
-    };
-    let vocab = match model.get("vocab") {
-        Some(Value::Object(entries)) => vocab_from_map(entries)?,
-        Some(Value::Array(entries)) => vocab_from_list(entries)?,
-        _ => return Err(malformed("field `model.vocab` is missing")),
-    };
-    let prefix = model
-        .get("continuing_subword_prefix")
-        .and_then(Value::as_str)
-        .unwrap_or("");
-    if let Some(Value::Array(merges)) = model.get("merges") {
-        for (rank, merge) in merges.iter().enumerate() {
-            check_merge(rank, merge, prefix, &vocab)?;
+/// The library looks up what stands around a text without asking whether it is there.
+fn check_template(template: &[Value], special_tokens: &Value) -> Result<(), TokenizerError> {
+    let mut num_texts = 0;
+    for piece in template {
+        match piece.pointer("/SpecialToken/id").and_then(Value::as_str) {
+            Some(name) if special_tokens.get(name).is_none() => {
+                return Err(malformed(format!(
+                    "the post-processor uses `{name}`, which it does not define"
+                )));
+            }
+            Some(_defined) => {}
+            None if piece.pointer("/Sequence/id") == Some(&Value::from("A")) => num_texts += 1,
+            None => return Err(malformed("the post-processor asks for more than one text")),
         }
     }
-    Ok(vocab)
+    if num_texts == 1 {
+        Ok(())
+    } else {
+        Err(malformed(format!(
+            "the post-processor shows the text {num_texts} times"
+        )))
+    }
 }
 
-fn vocab_from_map(entries: &Map<String, Value>) -> Result<Vocab, TokenizerError> {
-    let mut vocab = Vocab::with_capacity(entries.len());
-    let mut owners: HashMap<u32, &str> = HashMap::with_capacity(entries.len());
-    for (token, id) in entries {
-        let id = valid_id(token, id)?;
-        if let Some(first) = owners.insert(id, token) {
-            return Err(TokenizerError::DuplicateId {
-                file: FILE.to_string(),
-                id,
-                first: first.to_string(),
-                second: token.clone(),
-            });
+/// Checks ids and merges of a vocabulary that gives each token its id. In that of a Unigram model
+/// the id is the place, and the library says what else there may be.
+fn check_model(model: &Value) -> Result<(), TokenizerError> {
+    if !model.is_object() {
+        // The library would say which of its own types it could not make.
+        return Err(malformed("`model` is missing"));
+    }
+    let Some(Value::Object(vocab)) = model.get("vocab") else {
+        return Ok(());
+    };
+    check_ids(vocab)?;
+    let prefix = model.get("continuing_subword_prefix");
+    let prefix = prefix.and_then(Value::as_str).unwrap_or("");
+    let merges = model.get("merges").and_then(Value::as_array);
+    for (rank, merge) in merges.into_iter().flatten().enumerate() {
+        if !is_version(merge) && !merged(merge, prefix).is_some_and(|it| vocab.contains_key(&it)) {
+            return Err(malformed(format!(
+                "merge {rank} makes no token of the vocabulary"
+            )));
         }
-        vocab.insert(token.clone(), id);
-    }
-    Ok(vocab)
-}
-
-/// A Unigram model lists its pieces with their scores; the id is the place in the list.
-fn vocab_from_list(entries: &[Value]) -> Result<Vocab, TokenizerError> {
-    if entries.len() > MAX_VOCAB_SIZE as usize {
-        return Err(malformed(format!(
-            "the vocabulary has {} entries",
-            entries.len()
-        )));
-    }
-    let piece = |(id, entry): (usize, &Value)| {
-        let piece = entry.get(0).and_then(Value::as_str);
-        piece
-            .map(|piece| (piece.to_string(), id as u32))
-            .ok_or_else(|| malformed(format!("vocabulary entry {id} has no text")))
-    };
-    entries.iter().enumerate().map(piece).collect()
-}
-
-fn check_merge(
-    rank: usize,
-    merge: &Value,
-    prefix: &str,
-    vocab: &Vocab,
-) -> Result<(), TokenizerError> {
-    let wrong = |reason: &str| malformed(format!("merge {rank} {reason}"));
-    let halves = match merge {
-        Value::String(line) if line.starts_with("#version") => return Ok(()),
-        Value::String(line) => line.split_once(' '),
-        _ => merge
-            .get(0)
-            .and_then(Value::as_str)
-            .zip(merge.get(1).and_then(Value::as_str)),
-    };
-    let (left, right) = halves.ok_or_else(|| wrong("is no pair"))?;
-    if !vocab.contains_key(left) || !vocab.contains_key(right) {
-        return Err(wrong("joins tokens outside of the vocabulary"));
-    }
-    let tail = right
-        .strip_prefix(prefix)
-        .ok_or_else(|| wrong("joins a token without the continuing prefix"))?;
-    if !vocab.contains_key(&format!("{left}{tail}")) {
-        return Err(wrong("makes a token outside of the vocabulary"));
     }
     Ok(())
 }
 
-fn check_added_tokens(fields: &Map<String, Value>) -> Result<Vec<(String, u32)>, TokenizerError> {
-    let Some(Value::Array(tokens)) = fields.get("added_tokens") else {
-        return Ok(Vec::new());
-    };
-    let mut added = Vec::with_capacity(tokens.len());
-    for token in tokens {
-        let content = token
-            .get("content")
-            .and_then(Value::as_str)
-            .unwrap_or_default();
-        if content.is_empty() {
-            return Err(malformed("an added token has no text"));
-        }
-        let id = valid_id(content, token.get("id").unwrap_or(&Value::Null))?;
-        added.push((content.to_string(), id));
-    }
-    Ok(added)
-}
-
-fn valid_id(token: &str, id: &Value) -> Result<u32, TokenizerError> {
-    id.as_u64()
-        .and_then(|id| u32::try_from(id).ok())
-        .filter(|&id| id < MAX_VOCAB_SIZE)
-        .ok_or_else(|| malformed(format!("the id of `{token}` is {id}")))
-}
-
-/// The library numbers added tokens itself; it agrees with the file only where the file has no gap.
-fn check_added_ids(
-    backend: &tokenizers::Tokenizer,
-    added: &[(String, u32)],
-) -> Result<(), TokenizerError> {
-    for (token, declared) in added {
-        let possible = backend.token_to_id(token).unwrap_or_default();
-        if possible != *declared {
-            return Err(TokenizerError::TokenId {
+fn check_ids(vocab: &Map<String, Value>) -> Result<(), TokenizerError> {
+    let mut owners: HashMap<u64, &str> = HashMap::with_capacity(vocab.len());
+    for (token, id) in vocab {
+        let Some(id) = id.as_u64().filter(|&id| id < u64::from(MAX_VOCAB_SIZE)) else {
+            return Err(malformed(format!("the id of `{token}` is {id}")));
+        };
+        if let Some(first) = owners.insert(id, token) {
+            return Err(TokenizerError::DuplicateId {
                 file: FILE.to_string(),
-                token: token.clone(),
-                declared: *declared,
-                possible,
+                id: id as u32,
+                first: first.to_string(),
+                second: token.clone(),
             });
         }
     }
-    // An added token must not take the id of another piece of the vocabulary either.
-    for (token, id) in added {
+    Ok(())
+}
+
+/// The first line of a list of merges may be that of the file it was copied from.
+fn is_version(merge: &Value) -> bool {
+    merge
+        .as_str()
+        .is_some_and(|line| line.starts_with("#version"))
+}
+
+/// The token that a merge makes. The library copies its halves into a buffer as long as the longest
+/// token, and cuts the prefix off by its length alone.
+fn merged(merge: &Value, prefix: &str) -> Option<String> {
+    let (left, right) = match merge {
+        Value::String(line) => line.split_once(' ')?,
+        _ => (merge.get(0)?.as_str()?, merge.get(1)?.as_str()?),
+    };
+    Some(format!("{left}{}", right.strip_prefix(prefix)?))
+}
+
+/// What an added token must agree with the library on.
+#[derive(Deserialize)]
+struct AddedId {
+    content: String,
+    id: u32,
+}
+
+/// The library numbers added tokens itself; it agrees with the file only where the file has no gap.
+/// Nor must an added token take the id of another piece of the vocabulary.
+fn check_added_ids(
+    backend: &tokenizers::Tokenizer,
+    added: &[AddedId],
+) -> Result<(), TokenizerError> {
+    for AddedId { content, id } in added {
+        let possible = backend.token_to_id(content).unwrap_or_default();
+        if possible != *id {
+            return Err(TokenizerError::TokenId {
+                file: FILE.to_string(),
+                token: content.clone(),
+                declared: *id,
+                possible,
+            });
+        }
         if let Some(piece) = backend.get_model().id_to_token(*id)
-            && piece != *token
+            && piece != *content
         {
             return Err(TokenizerError::DuplicateId {
                 file: FILE.to_string(),
                 id: *id,
                 first: piece,
-                second: token.clone(),
+                second: content.clone(),
             });
         }
     }
     Ok(())
-}
-
-fn affixes(
-    fields: &Map<String, Value>,
-    vocab: &Vocab,
-    added: &[(String, u32)],
-) -> Result<Affixes, TokenizerError> {
-    let affixes = Affixes::read(fields.get("post_processor").unwrap_or(&Value::Null))?;
-    let known: HashSet<u32> = vocab
-        .values()
-        .copied()
-        .chain(added.iter().map(|(_, id)| *id))
-        .collect();
-    match affixes
-        .prefix
-        .iter()
-        .chain(&affixes.suffix)
-        .find(|id| !known.contains(id))
-    {
-        Some(id) => Err(malformed(format!(
-            "the post-processor adds the unknown id {id}"
-        ))),
-        None => Ok(affixes),
-    }
 }
 
 fn malformed(reason: impl Into<String>) -> TokenizerError {

@@ -13,6 +13,7 @@ use super::format::read_tensors;
 use super::index::ShardIndex;
 use super::limits::{MAX_SHARDS, MAX_TENSORS};
 use super::near_miss::nearest;
+use super::source::{NamedTensor, Source};
 use super::tensor::{StoredTensor, TensorEntry, TensorInfo};
 use crate::error::{CheckpointError, Result};
 
@@ -59,7 +60,7 @@ impl Checkpoint {
     /// # Errors
     ///
     /// [`CheckpointError`] if no or several files could be meant, if a file or the index is
-    /// damaged or names what it must not, or if index and shards disagree.
+    /// damaged or names what it must not.
     pub fn open(folder: impl AsRef<Path>) -> Result<Self> {
         let folder = Folder::open(folder.as_ref())?;
         let mut checkpoint = Self::empty();
@@ -139,8 +140,8 @@ impl Checkpoint {
     /// As [`read`](Self::read); also [`CheckpointError::ElementType`] if the elements are no floats
     /// of 16 or 32 bits, and [`CheckpointError::Overflow`] if one is too large for `weight_type`.
     pub fn read_as(&self, name: &str, weight_type: WeightType) -> Result<TensorData> {
-        let (file, entry) = self.find(name)?;
-        entry.read_as(name, file, weight_type)
+        let info = &self.find(name)?.1.info;
+        Source::of(NamedTensor { name, info }, weight_type).read(self)
     }
 
     fn empty() -> Self {
@@ -150,7 +151,10 @@ impl Checkpoint {
         }
     }
 
-    fn find(&self, name: &str) -> Result<(&WeightFile, &TensorEntry)> {
+    /// # Errors
+    ///
+    /// [`CheckpointError::UnknownTensor`]
+    pub(super) fn find(&self, name: &str) -> Result<(&WeightFile, &TensorEntry)> {
         let Some(tensor) = self.tensors.get(name) else {
             let nearest = nearest(name, self.tensors.keys().map(String::as_str));
             let (tensor, nearest) = (name.to_string(), nearest.map(str::to_string));
@@ -165,25 +169,15 @@ impl Checkpoint {
     }
 
     fn add_shards(&mut self, folder: &Folder, index_path: &Path, index: &ShardIndex) -> Result<()> {
-        let shards = folder.missing(index.shards.keys());
+        let shards = folder.missing(index.shards.iter());
         if !shards.is_empty() {
             let index = index_path.to_path_buf();
             return Err(CheckpointError::MissingShards { index, shards }.into());
         }
-        for (shard, promised) in &index.shards {
+        for shard in &index.shards {
             let file = folder.open_file(shard)?;
-            let tensors = read_tensors(&file)?;
-            let shard = file.path().to_path_buf();
-            let absent = promised.iter().filter(|name| !tensors.contains_key(*name));
-            require_none(absent, |tensors| CheckpointError::NotInShard {
-                shard: shard.clone(),
-                tensors,
-            })?;
-            let surplus = tensors.keys().filter(|name| !promised.contains(*name));
-            require_none(surplus, |tensors| CheckpointError::NotInIndex {
-                shard: shard.clone(),
-                tensors,
-            })?;
+            let mut tensors = read_tensors(&file)?;
+            tensors.retain(|tensor, _| index.allows(tensor, shard));
             self.add(file, tensors)?;
         }
         Ok(())
@@ -211,18 +205,6 @@ impl Checkpoint {
             };
         }
         Ok(())
-    }
-}
-
-fn require_none<'n>(
-    names: impl Iterator<Item = &'n String>,
-    error: impl FnOnce(Vec<String>) -> CheckpointError,
-) -> Result<()> {
-    let names: Vec<String> = names.cloned().collect();
-    if names.is_empty() {
-        Ok(())
-    } else {
-        Err(error(names).into())
     }
 }
 

@@ -1,10 +1,11 @@
 //! From stored floats to kept floats, a chunk at a time, so that one host copy is the most there is.
 
-use burn::tensor::{Element, TensorData, bf16, f16};
+use burn::tensor::{Element, bf16, f16};
 use bytemuck::{Pod, Zeroable};
 use half::slice::HalfFloatSliceExt;
 
 use super::element::WeightType;
+use super::low_rank::Update;
 use crate::error::Result;
 
 const _: () = assert!(
@@ -15,12 +16,13 @@ const _: () = assert!(
 /// Elements converted at once: large enough for the disk, small enough for the second-level cache.
 const CHUNK_ELEMENTS: usize = 1 << 17;
 
-/// What to convert: `len` elements, `from` one type `to` another.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Conversion {
+/// Floats on their way into a parameter.
+pub(super) struct Stored<'a> {
+    /// The type that they are stored in.
     pub(super) from: WeightType,
-    pub(super) to: WeightType,
-    pub(super) len: usize,
+    pub(super) read_at: &'a ReadAt<'a>,
+    /// What is added to them, before they are rounded.
+    pub(super) update: Option<&'a Update>,
 }
 
 /// Why a conversion stopped.
@@ -35,64 +37,66 @@ pub(super) enum ConvertError {
 /// Fills the buffer with the source's bytes from an offset that counts from the tensor's start.
 pub(super) type ReadAt<'a> = dyn Fn(u64, &mut [u8]) -> Result<()> + 'a;
 
-/// Reads and converts a whole tensor into one buffer of the target type, as a vector.
+/// Reads floats from the first on and converts them until `target` is full.
 ///
 /// Rounds to the nearest value, ties to even. NaN and infinities stay what they are.
-pub(super) fn convert(plan: Conversion, read_at: &ReadAt) -> Result<TensorData, ConvertError> {
-    match plan.from {
-        WeightType::F32 => convert_from::<f32>(plan, read_at),
-        WeightType::F16 => convert_from::<f16>(plan, read_at),
-        WeightType::BF16 => convert_from::<bf16>(plan, read_at),
+pub(super) fn convert<T: Weight>(stored: &Stored, target: &mut [T]) -> Result<(), ConvertError> {
+    match stored.from {
+        WeightType::F32 => convert_from::<f32, T>(stored, target),
+        WeightType::F16 => convert_from::<f16, T>(stored, target),
+        WeightType::BF16 => convert_from::<bf16, T>(stored, target),
     }
 }
 
-fn convert_from<S: Weight>(plan: Conversion, read_at: &ReadAt) -> Result<TensorData, ConvertError> {
-    match (plan.to == plan.from, plan.to) {
-        (true, _) => read_unchanged::<S>(plan.len, read_at).map(one_axis),
-        (false, WeightType::F32) => convert_chunks::<S, f32>(plan.len, read_at).map(one_axis),
-        (false, WeightType::F16) => convert_chunks::<S, f16>(plan.len, read_at).map(one_axis),
-        (false, WeightType::BF16) => convert_chunks::<S, bf16>(plan.len, read_at).map(one_axis),
+fn convert_from<S: Weight, T: Weight>(
+    stored: &Stored,
+    target: &mut [T],
+) -> Result<(), ConvertError> {
+    if S::dtype() == T::dtype() && stored.update.is_none() {
+        let bytes = bytemuck::cast_slice_mut(target);
+        return (stored.read_at)(0, bytes).map_err(ConvertError::Read);
     }
-}
-
-fn one_axis<T: Weight>(values: Vec<T>) -> TensorData {
-    let shape = [values.len()];
-    TensorData::new(values, shape)
-}
-
-fn read_unchanged<T: Weight>(len: usize, read_at: &ReadAt) -> Result<Vec<T>, ConvertError> {
-    let mut values = vec![T::zeroed(); len];
-    read_at(0, bytemuck::cast_slice_mut(&mut values)).map_err(ConvertError::Read)?;
-    Ok(values)
+    convert_chunks::<S, T>(stored, target)
 }
 
 fn convert_chunks<S: Weight, T: Weight>(
-    len: usize,
-    read_at: &ReadAt,
-) -> Result<Vec<T>, ConvertError> {
-    let mut converted = vec![T::zeroed(); len];
-    let chunk_len = len.min(CHUNK_ELEMENTS);
-    let (mut stored, mut wide) = (vec![S::zeroed(); chunk_len], vec![0f32; chunk_len]);
-    let mut offset = 0;
-    for target in converted.chunks_mut(CHUNK_ELEMENTS) {
-        let (stored, wide) = (&mut stored[..target.len()], &mut wide[..target.len()]);
-        read_at(offset, bytemuck::cast_slice_mut(stored)).map_err(ConvertError::Read)?;
-        S::widen(stored, wide);
-        T::narrow(wide, target);
-        let overflow = wide
-            .iter()
-            .zip(&*target)
-            .find(|(w, t)| w.is_finite() && !t.is_finite());
-        if let Some((value, _)) = overflow {
-            return Err(ConvertError::Overflow(*value));
+    stored: &Stored,
+    target: &mut [T],
+) -> Result<(), ConvertError> {
+    let chunk_len = match stored.update {
+        Some(update) => update.whole_rows(CHUNK_ELEMENTS),
+        None => CHUNK_ELEMENTS,
+    };
+    let buffer_len = target.len().min(chunk_len);
+    let (mut narrow, mut wide) = (vec![S::zeroed(); buffer_len], vec![0f32; buffer_len]);
+    for (index, target) in target.chunks_mut(chunk_len).enumerate() {
+        let (narrow, wide) = (&mut narrow[..target.len()], &mut wide[..target.len()]);
+        let first = index * chunk_len;
+        let offset = (first * size_of::<S>()) as u64;
+        (stored.read_at)(offset, bytemuck::cast_slice_mut(narrow)).map_err(ConvertError::Read)?;
+        S::widen(narrow, wide);
+        if let Some(update) = stored.update {
+            update.add_to(first, wide);
         }
-        offset += size_of_val(stored) as u64;
+        T::narrow(wide, target);
+        require_finite(wide, target)?;
     }
-    Ok(converted)
+    Ok(())
+}
+
+/// What is finite must stay so.
+fn require_finite<T: Weight>(wide: &[f32], narrow: &[T]) -> Result<(), ConvertError> {
+    let mut pairs = wide.iter().zip(narrow);
+    match pairs.find(|(wide, narrow)| wide.is_finite() && !narrow.is_finite()) {
+        Some((value, _)) => Err(ConvertError::Overflow(*value)),
+        None => Ok(()),
+    }
 }
 
 /// A float that weights are stored or kept in.
-trait Weight: Pod + Zeroable + Element {
+pub(super) trait Weight: Pod + Zeroable + Element {
+    /// What errors call it.
+    const NAME: &'static str;
     /// Exact.
     fn widen(stored: &[Self], wide: &mut [f32]);
     /// To the nearest value, ties to even; infinite beyond the range.
@@ -101,6 +105,8 @@ trait Weight: Pod + Zeroable + Element {
 }
 
 impl Weight for f32 {
+    const NAME: &'static str = WeightType::F32.name();
+
     fn widen(stored: &[Self], wide: &mut [f32]) {
         wide.copy_from_slice(stored);
     }
@@ -115,6 +121,8 @@ impl Weight for f32 {
 }
 
 impl Weight for f16 {
+    const NAME: &'static str = WeightType::F16.name();
+
     fn widen(stored: &[Self], wide: &mut [f32]) {
         stored.convert_to_f32_slice(wide);
     }
@@ -129,6 +137,8 @@ impl Weight for f16 {
 }
 
 impl Weight for bf16 {
+    const NAME: &'static str = WeightType::BF16.name();
+
     fn widen(stored: &[Self], wide: &mut [f32]) {
         stored.convert_to_f32_slice(wide);
     }
@@ -146,25 +156,19 @@ impl Weight for bf16 {
 mod tests {
     use super::*;
 
-    fn run<S: Pod, T: Element>(
-        from: WeightType,
-        to: WeightType,
-        stored: &[S],
-    ) -> Result<Vec<T>, ConvertError> {
+    fn run<S: Pod, T: Weight>(from: WeightType, stored: &[S]) -> Result<Vec<T>, ConvertError> {
         let bytes: &[u8] = bytemuck::cast_slice(stored);
         let read_at = |offset: u64, buffer: &mut [u8]| {
             buffer.copy_from_slice(&bytes[offset as usize..][..buffer.len()]);
             Ok(())
         };
-        convert(
-            Conversion {
-                from,
-                to,
-                len: stored.len(),
-            },
-            &read_at,
-        )
-        .map(|data| data.into_vec::<T>().unwrap())
+        let mut converted = vec![T::zeroed(); stored.len()];
+        let stored = Stored {
+            from,
+            read_at: &read_at,
+            update: None,
+        };
+        convert(&stored, &mut converted).map(|()| converted)
     }
 
     #[test]
@@ -177,7 +181,7 @@ mod tests {
             1e-8,
             65519.0,
         ];
-        let narrow: Vec<f16> = run(WeightType::F32, WeightType::F16, &wide).unwrap();
+        let narrow: Vec<f16> = run(WeightType::F32, &wide).unwrap();
         let bits: Vec<u16> = narrow.iter().map(|value| value.to_bits()).collect();
         assert_eq!(bits, [0x3c00, 0x3c02, 0x3c01, 0x8000, 0x0000, 0x7bff]);
 
@@ -186,7 +190,7 @@ mod tests {
             f32::from_bits(0x3f81_8000),
             f32::from_bits(0x3f80_8001),
         ];
-        let narrow: Vec<bf16> = run(WeightType::F32, WeightType::BF16, &wide).unwrap();
+        let narrow: Vec<bf16> = run(WeightType::F32, &wide).unwrap();
         let bits: Vec<u16> = narrow.iter().map(|value| value.to_bits()).collect();
         assert_eq!(bits, [0x3f80, 0x3f82, 0x3f81]);
     }
@@ -194,18 +198,18 @@ mod tests {
     #[test]
     fn a_value_that_would_become_infinite_stops_the_conversion() {
         let wide = [1.0f32, -65520.0, 2.0];
-        let result = run::<f32, f16>(WeightType::F32, WeightType::F16, &wide);
+        let result = run::<f32, f16>(WeightType::F32, &wide);
         assert!(matches!(result, Err(ConvertError::Overflow(-65520.0))));
-        let result = run::<bf16, f16>(WeightType::BF16, WeightType::F16, &[bf16::from_f32(1e6)]);
+        let result = run::<bf16, f16>(WeightType::BF16, &[bf16::from_f32(1e6)]);
         assert!(matches!(result, Err(ConvertError::Overflow(_))));
-        let result = run::<f32, bf16>(WeightType::F32, WeightType::BF16, &[f32::MAX]);
+        let result = run::<f32, bf16>(WeightType::F32, &[f32::MAX]);
         assert!(matches!(result, Err(ConvertError::Overflow(f32::MAX))));
     }
 
     #[test]
     fn what_is_not_finite_already_stays_as_it_is() {
         let wide = [f32::INFINITY, f32::NEG_INFINITY, f32::NAN];
-        let narrow: Vec<f16> = run(WeightType::F32, WeightType::F16, &wide).unwrap();
+        let narrow: Vec<f16> = run(WeightType::F32, &wide).unwrap();
         assert_eq!(narrow[..2], [f16::INFINITY, f16::NEG_INFINITY]);
         assert!(narrow[2].is_nan());
     }
@@ -216,21 +220,38 @@ mod tests {
             .map(f16::from_bits)
             .filter(|v| !v.is_nan())
             .collect();
-        let wide: Vec<f32> = run(WeightType::F16, WeightType::F32, &all).unwrap();
-        assert_eq!(
-            run::<f32, f16>(WeightType::F32, WeightType::F16, &wide).unwrap(),
-            all
-        );
+        let wide: Vec<f32> = run(WeightType::F16, &all).unwrap();
+        assert_eq!(run::<f32, f16>(WeightType::F32, &wide).unwrap(), all);
 
         let all: Vec<bf16> = (0..=u16::MAX)
             .map(bf16::from_bits)
             .filter(|v| !v.is_nan())
             .collect();
-        let wide: Vec<f32> = run(WeightType::BF16, WeightType::F32, &all).unwrap();
-        assert_eq!(
-            run::<f32, bf16>(WeightType::F32, WeightType::BF16, &wide).unwrap(),
-            all
-        );
+        let wide: Vec<f32> = run(WeightType::BF16, &all).unwrap();
+        assert_eq!(run::<f32, bf16>(WeightType::F32, &wide).unwrap(), all);
+    }
+
+    #[test]
+    fn what_is_added_is_rounded_once_and_checked_like_the_rest() {
+        let bytes: Vec<u8> = [1.0f32; 2].into_iter().flat_map(f32::to_le_bytes).collect();
+        let read_at = |_: u64, buffer: &mut [u8]| {
+            buffer.copy_from_slice(&bytes);
+            Ok(())
+        };
+        let sum = |factor: f32| {
+            let update = Update::new(vec![factor, factor], vec![1.0], 1, 1.0);
+            let stored = Stored {
+                from: WeightType::F32,
+                read_at: &read_at,
+                update: Some(&update),
+            };
+            let mut sum = [f16::ZERO; 2];
+            convert(&stored, &mut sum).map(|()| sum)
+        };
+        // The product alone would round up, and then the sum up again.
+        let just_below_the_tie = 0.000_488_2;
+        assert_eq!(sum(just_below_the_tie).unwrap(), [f16::ONE; 2]);
+        assert!(matches!(sum(1e6), Err(ConvertError::Overflow(1_000_001.0))));
     }
 
     #[test]
@@ -238,7 +259,7 @@ mod tests {
         let wide: Vec<f32> = (0..2 * CHUNK_ELEMENTS + 3)
             .map(|index| (index % 2039) as f32)
             .collect();
-        let narrow: Vec<f16> = run(WeightType::F32, WeightType::F16, &wide).unwrap();
+        let narrow: Vec<f16> = run(WeightType::F32, &wide).unwrap();
         assert!(
             narrow
                 .iter()

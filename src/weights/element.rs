@@ -119,10 +119,9 @@ pub(super) fn num_elements(shape: &[usize]) -> Option<usize> {
 }
 
 /// What the elements of a parameter are kept in on the device.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum WeightType {
     /// Single precision: exact for every checkpoint, four bytes an element.
-    #[default]
     F32,
     /// Half precision: two bytes an element, range 65504.
     F16,
@@ -155,12 +154,19 @@ impl WeightType {
 
     /// The lower-case name: `f32`, `f16` or `bf16`.
     #[must_use]
-    pub fn name(self) -> &'static str {
+    pub const fn name(self) -> &'static str {
         match self {
             Self::F32 => "f32",
             Self::F16 => "f16",
             Self::BF16 => "bf16",
         }
+    }
+
+    /// The narrowest type that holds every value of both: what is made of parts of several types
+    /// is kept in it.
+    #[must_use]
+    pub fn widest(self, other: Self) -> Self {
+        if self == other { self } else { Self::F32 }
     }
 }
 
@@ -181,6 +187,15 @@ mod tests {
             assert_eq!(element.name(), name);
         }
         assert_eq!(ElementType::from_name("F4"), None);
+    }
+
+    #[test]
+    fn the_two_half_precisions_meet_in_f32() {
+        use WeightType::{BF16, F16, F32};
+        for (left, right, widest) in [(F16, F16, F16), (BF16, F32, F32), (F16, BF16, F32)] {
+            assert_eq!(left.widest(right), widest);
+            assert_eq!(right.widest(left), widest);
+        }
     }
 
     #[test]

@@ -130,6 +130,15 @@ impl WeightFile {
     }
 }
 
+/// For the directory of a zip archive.
+impl rawzip::ReaderAt for WeightFile {
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> std::io::Result<usize> {
+        let rest = self.len_bytes.saturating_sub(offset);
+        let len = usize::try_from(rest).map_or(buffer.len(), |rest| rest.min(buffer.len()));
+        read_exact_at(&self.file, offset, &mut buffer[..len]).map(|()| len)
+    }
+}
+
 fn require_regular(path: &Path, metadata: &Metadata) -> Result<()> {
     if metadata.is_file() {
         return Ok(());

@@ -1,4 +1,4 @@
-//! The index of a sharded checkpoint: which file holds which tensor.
+//! The index of a sharded checkpoint: which files there are, and which of two holds a tensor.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -20,10 +20,15 @@ struct IndexFile {
     weight_map: UniqueMap<String>,
 }
 
-/// The tensors that each shard must hold, no more and no less.
+/// The shards of a checkpoint.
+///
+/// An index is written by hand or by tools that merge and prune: what it promises and no shard
+/// holds is missed only where a parameter wants it, and what it leaves out is taken as it is found.
 #[derive(Debug)]
 pub(super) struct ShardIndex {
-    pub(super) shards: BTreeMap<String, BTreeSet<String>>,
+    /// Names of the files, in order.
+    pub(super) shards: BTreeSet<String>,
+    weight_map: BTreeMap<String, String>,
 }
 
 impl ShardIndex {
@@ -55,26 +60,23 @@ impl ShardIndex {
         if map.entries.is_empty() {
             return Err(file.malformed(FORMAT, "its weight_map is empty"));
         }
-        Self::from_entries(&file, map.entries, extension)
+        let shards: BTreeSet<String> = map.entries.values().cloned().collect();
+        let num_shards = shards.len() as u64;
+        file.require_at_most(MAX_SHARDS as u64, "the number of shards", num_shards)?;
+        for shard in &shards {
+            check_shard_name(path, shard, extension)?;
+        }
+        Ok(Self {
+            shards,
+            weight_map: map.entries,
+        })
     }
 
-    fn from_entries(
-        file: &WeightFile,
-        entries: BTreeMap<String, String>,
-        extension: &str,
-    ) -> Result<Self> {
-        let mut shards: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
-        for (tensor, shard) in entries {
-            if let Some(tensors) = shards.get_mut(&shard) {
-                tensors.insert(tensor);
-                continue;
-            }
-            check_shard_name(file.path(), &shard, extension)?;
-            shards.insert(shard, BTreeSet::from([tensor]));
-            let found = shards.len() as u64;
-            file.require_at_most(MAX_SHARDS as u64, "the number of shards", found)?;
-        }
-        Ok(Self { shards })
+    /// Whether the `tensor` that was found in `shard` is the one that is meant by its name.
+    pub(super) fn allows(&self, tensor: &str, shard: &str) -> bool {
+        self.weight_map
+            .get(tensor)
+            .is_none_or(|meant| meant == shard)
     }
 }
 

@@ -1,110 +1,12 @@
 //! From the names in a file to the paths in a module, as data: one table a family.
 
-use std::borrow::Cow;
-
-/// One line of a [`KeyMap`].
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum KeyRule {
-    /// Replaces the start of a name.
-    RenamePrefix {
-        /// What the name starts with.
-        from: Cow<'static, str>,
-        /// What it starts with afterwards.
-        to: Cow<'static, str>,
-    },
-    /// Replaces a part of a name, wherever and however often it occurs.
-    RenamePart {
-        /// The part.
-        from: Cow<'static, str>,
-        /// What stands there afterwards.
-        to: Cow<'static, str>,
-    },
-    /// Leaves out the tensors whose name in the file matches: nobody misses them.
-    Ignore(KeyPattern),
-    /// Leaves out all tensors whose name in the file matches no such rule: the file holds more than
-    /// this module.
-    Only(KeyPattern),
-    /// Lets a tensor whose name in the file matches fill a parameter of another rank, if first
-    /// axis and number of elements agree: the kernel of a patch embedding as the matrix it is.
-    Reshape(KeyPattern),
-}
-
-/// What a name in a file looks like.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum KeyPattern {
-    /// Starts with this.
-    Prefix(Cow<'static, str>),
-    /// Ends with this.
-    Suffix(Cow<'static, str>),
-    /// Has this somewhere.
-    Part(Cow<'static, str>),
-}
-
-impl KeyRule {
-    /// See [`KeyRule::RenamePrefix`].
-    #[must_use]
-    pub const fn rename_prefix(from: &'static str, to: &'static str) -> Self {
-        Self::RenamePrefix {
-            from: Cow::Borrowed(from),
-            to: Cow::Borrowed(to),
-        }
-    }
-
-    /// See [`KeyRule::RenamePart`].
-    #[must_use]
-    pub const fn rename_part(from: &'static str, to: &'static str) -> Self {
-        Self::RenamePart {
-            from: Cow::Borrowed(from),
-            to: Cow::Borrowed(to),
-        }
-    }
-
-    /// Ignores the names that start with `prefix`.
-    #[must_use]
-    pub const fn ignore_prefix(prefix: &'static str) -> Self {
-        Self::Ignore(KeyPattern::Prefix(Cow::Borrowed(prefix)))
-    }
-
-    /// Ignores the names that end with `suffix`.
-    #[must_use]
-    pub const fn ignore_suffix(suffix: &'static str) -> Self {
-        Self::Ignore(KeyPattern::Suffix(Cow::Borrowed(suffix)))
-    }
-
-    /// Ignores the names that have `part` somewhere.
-    #[must_use]
-    pub const fn ignore_part(part: &'static str) -> Self {
-        Self::Ignore(KeyPattern::Part(Cow::Borrowed(part)))
-    }
-
-    /// Takes the names that start with `prefix`, and those of other such rules, and no others.
-    #[must_use]
-    pub const fn only_prefix(prefix: &'static str) -> Self {
-        Self::Only(KeyPattern::Prefix(Cow::Borrowed(prefix)))
-    }
-
-    /// Allows another rank for the names that end with `suffix`.
-    #[must_use]
-    pub const fn reshape_suffix(suffix: &'static str) -> Self {
-        Self::Reshape(KeyPattern::Suffix(Cow::Borrowed(suffix)))
-    }
-}
-
-impl KeyPattern {
-    fn matches(&self, name: &str) -> bool {
-        match self {
-            Self::Prefix(prefix) => name.starts_with(prefix.as_ref()),
-            Self::Suffix(suffix) => name.ends_with(suffix.as_ref()),
-            Self::Part(part) => name.contains(part.as_ref()),
-        }
-    }
-}
+use super::key_rule::{KeyRule, RowOrder};
 
 /// How the tensors of a file become the parameters of a module.
 ///
 /// Renames are tried in their order, each on what the ones before it left; a name that no rename
-/// touches is the path itself. All other rules look at the name in the file.
+/// touches is the path itself. Low-rank factors and stacks are found in what the renames left; all
+/// other rules look at the name in the file.
 ///
 /// # Examples
 ///
@@ -115,15 +17,62 @@ impl KeyPattern {
 ///     KeyRule::ignore_suffix("rotary_emb.inv_freq"),
 ///     KeyRule::rename_prefix("model.", ""),
 ///     KeyRule::rename_part("self_attn.", "attention."),
+///     KeyRule::stack(&["gate_proj.", "up_proj."], "gate_up_proj."),
 /// ];
 /// let map = KeyMap::new(RULES);
 /// let path = map.path("model.layers.0.self_attn.q_proj.weight");
 /// assert_eq!(path.as_deref(), Some("layers.0.attention.q_proj.weight"));
+/// let path = map.path("model.layers.0.mlp.up_proj.weight");
+/// assert_eq!(path.as_deref(), Some("layers.0.mlp.gate_up_proj.weight"));
 /// assert_eq!(map.path("model.layers.0.self_attn.rotary_emb.inv_freq"), None);
 /// ```
 #[derive(Clone, Debug, Default)]
 pub struct KeyMap {
     rules: Vec<KeyRule>,
+}
+
+/// What a tensor is to a module.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Place {
+    /// Path of the parameter.
+    pub(super) parameter: String,
+    /// Paths of the parts that make the parameter; its own if it is made of one.
+    pub(super) parts: Vec<String>,
+    /// Which part the tensor is, or belongs to.
+    pub(super) index: usize,
+    pub(super) role: Role,
+}
+
+/// What a tensor is to the part of a parameter.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Role {
+    /// Its values.
+    Values,
+    /// The factor `[rank, in]` of what is added to the values.
+    Down {
+        scale: f32,
+        /// Path of the other factor.
+        up: String,
+    },
+    /// The factor `[out, rank]` of what is added.
+    Up {
+        /// Path of the other factor.
+        down: String,
+    },
+}
+
+impl Place {
+    /// The path of the part.
+    pub(super) fn part(&self) -> &str {
+        &self.parts[self.index]
+    }
+
+    /// Whether both a tensor here and one at `other` are too many.
+    pub(super) fn collides(&self, other: &Self) -> bool {
+        let is_same_role =
+            std::mem::discriminant(&self.role) == std::mem::discriminant(&other.role);
+        self.parts != other.parts || self.index == other.index && is_same_role
+    }
 }
 
 impl KeyMap {
@@ -142,29 +91,11 @@ impl KeyMap {
         self
     }
 
-    /// The path of the parameter that the tensor `name` fills, or `None` if it is left out.
+    /// The path of the parameter that the tensor `name` fills, alone or as a part of it, or `None`
+    /// if it is left out.
     #[must_use]
     pub fn path(&self, name: &str) -> Option<String> {
-        if self.leaves_out(name) {
-            return None;
-        }
-        Some(
-            self.rules
-                .iter()
-                .fold(name.to_string(), |path, rule| match rule {
-                    KeyRule::RenamePrefix { from, to } => match path.strip_prefix(from.as_ref()) {
-                        Some(rest) => format!("{to}{rest}"),
-                        None => path,
-                    },
-                    KeyRule::RenamePart { from, to } if !from.is_empty() => {
-                        path.replace(from.as_ref(), to)
-                    }
-                    KeyRule::RenamePart { .. }
-                    | KeyRule::Ignore(_)
-                    | KeyRule::Only(_)
-                    | KeyRule::Reshape(_) => path,
-                }),
-        )
+        self.place(name).map(|place| place.parameter)
     }
 
     /// Whether the tensor `name` may fill a parameter of another rank.
@@ -174,6 +105,62 @@ impl KeyMap {
             KeyRule::Reshape(pattern) => pattern.matches(name),
             _ => false,
         })
+    }
+
+    /// What the tensor `name` is to a module, or `None` if it is left out.
+    pub(super) fn place(&self, name: &str) -> Option<Place> {
+        if self.leaves_out(name) {
+            return None;
+        }
+        let (path, role) = self.role(self.rename(name));
+        let stack = self.rules.iter().find_map(|rule| match rule {
+            KeyRule::Stack { parts, whole } => stacked(&path, parts, whole),
+            _ => None,
+        });
+        let (parameter, parts, index) = stack.unwrap_or_else(|| (path.clone(), vec![path], 0));
+        Some(Place {
+            parameter,
+            parts,
+            index,
+            role,
+        })
+    }
+
+    /// Whether the part `path` is zeros where no tensor fills it.
+    pub(super) fn allows_zeros(&self, path: &str) -> bool {
+        self.rules.iter().any(|rule| match rule {
+            KeyRule::Zeros(pattern) => pattern.matches(path),
+            _ => false,
+        })
+    }
+
+    /// How the rows of the tensor `name` lie in the file, if not as they are wanted.
+    pub(super) fn row_order(&self, name: &str) -> Option<&RowOrder> {
+        self.rules.iter().find_map(|rule| match rule {
+            KeyRule::Regroup { tensors, order } => tensors.matches(name).then_some(order),
+            _ => None,
+        })
+    }
+
+    fn rename(&self, name: &str) -> String {
+        let name = name.to_string();
+        self.rules.iter().fold(name, |path, rule| match rule {
+            KeyRule::RenamePrefix { from, to } => match path.strip_prefix(from.as_ref()) {
+                Some(rest) => format!("{to}{rest}"),
+                None => path,
+            },
+            KeyRule::RenamePart { from, to } if !from.is_empty() => path.replace(from.as_ref(), to),
+            _ => path,
+        })
+    }
+
+    /// The path without the segments of a low-rank factor, and which factor they mean.
+    fn role(&self, path: String) -> (String, Role) {
+        let factor = self.rules.iter().find_map(|rule| match rule {
+            KeyRule::LowRank { down, up, scale } => low_rank_factor(&path, down, up, *scale),
+            _ => None,
+        });
+        factor.unwrap_or((path, Role::Values))
     }
 
     fn leaves_out(&self, name: &str) -> bool {
@@ -192,9 +179,47 @@ impl KeyMap {
     }
 }
 
+/// The parameter that `path` is a part of: its path, the paths of all parts, and which one it is.
+fn stacked(path: &str, parts: &[&str], whole: &str) -> Option<(String, Vec<String>, usize)> {
+    let (index, (before, after)) = parts
+        .iter()
+        .enumerate()
+        .find_map(|(index, part)| Some((index, split_at_segment(path, part)?)))?;
+    let with = |part: &str| format!("{before}{part}{after}");
+    let parts = parts.iter().map(|part| with(part)).collect();
+    Some((with(whole), parts, index))
+}
+
+/// What is before and after `part`, which begins where a segment of the path does: the part
+/// `up_proj.` is not in `mlp.gate_up_proj.weight`.
+fn split_at_segment<'p>(path: &'p str, part: &str) -> Option<(&'p str, &'p str)> {
+    let mut splits = path
+        .match_indices(part)
+        .map(|(start, _)| (&path[..start], &path[start + part.len()..]));
+    splits.find(|(before, _)| before.is_empty() || before.ends_with('.'))
+}
+
+fn low_rank_factor(path: &str, down: &str, up: &str, scale: f32) -> Option<(String, Role)> {
+    let without = |segments: &str| path.split_once(&format!(".{segments}."));
+    let other = |(module, name): (&str, &str), segments| format!("{module}.{segments}.{name}");
+    let (split, role) = match (without(down), without(up)) {
+        (Some(split), _) => {
+            let up = other(split, up);
+            (split, Role::Down { scale, up })
+        }
+        (None, Some(split)) => {
+            let down = other(split, down);
+            (split, Role::Up { down })
+        }
+        (None, None) => return None,
+    };
+    Some((format!("{}.{}", split.0, split.1), role))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::weights::key_rule::KeyPattern;
 
     #[test]
     fn renames_apply_in_order_to_what_the_ones_before_left() {
@@ -263,5 +288,59 @@ mod tests {
         assert!(map.allows_reshape("vision.patch_embedding.weight"));
         assert!(!map.allows_reshape("vision.patch_embedding.bias"));
         assert!(!KeyMap::default().allows_reshape("vision.patch_embedding.weight"));
+    }
+
+    #[test]
+    fn renames_come_first_then_low_rank_factors_then_stacks() {
+        let map = KeyMap::new(&[
+            KeyRule::stack(&["attn.q.", "attn.k."], "attn.qk."),
+            KeyRule::low_rank("lora_A", "lora_B", 2.0),
+            KeyRule::rename_prefix("base_model.", ""),
+            KeyRule::rename_part("self_attn.", "attn."),
+        ]);
+        let place = map
+            .place("base_model.l.0.self_attn.k.lora_B.weight")
+            .unwrap();
+        let expected = Place {
+            parameter: "l.0.attn.qk.weight".to_string(),
+            parts: ["l.0.attn.q.weight", "l.0.attn.k.weight"]
+                .map(String::from)
+                .into(),
+            index: 1,
+            role: Role::Up {
+                down: "l.0.attn.k.lora_A.weight".to_string(),
+            },
+        };
+        assert_eq!(place, expected);
+        let values = map.place("l.0.attn.q.weight").unwrap();
+        assert_eq!((values.index, values.role), (0, Role::Values));
+        let fused = map.place("l.0.attn.qk.weight").unwrap();
+        assert_eq!((fused.parts.len(), fused.part()), (1, "l.0.attn.qk.weight"));
+    }
+
+    #[test]
+    fn the_name_of_a_whole_that_ends_like_a_part_is_no_part() {
+        let map = KeyMap::new(&[KeyRule::stack(&["gate_proj.", "up_proj."], "gate_up_proj.")]);
+        let name = "mlp.gate_up_proj.weight";
+        assert_eq!(map.path(name).as_deref(), Some(name));
+        assert_eq!(map.path("mlp.up_proj.weight").as_deref(), Some(name));
+        assert_eq!(
+            map.path("up_proj.weight").as_deref(),
+            Some("gate_up_proj.weight")
+        );
+    }
+
+    #[test]
+    fn a_part_and_a_whole_collide_and_two_parts_do_not() {
+        let map = KeyMap::new(&[
+            KeyRule::stack(&["q.", "k."], "qk."),
+            KeyRule::low_rank("A", "B", 1.0),
+        ]);
+        let place = |name| map.place(name).unwrap();
+        assert!(!place("q.weight").collides(&place("k.weight")));
+        assert!(!place("q.weight").collides(&place("q.A.weight")));
+        assert!(!place("q.A.weight").collides(&place("q.B.weight")));
+        assert!(place("q.weight").collides(&place("qk.weight")));
+        assert!(place("q.weight").collides(&place("q.weight")));
     }
 }

@@ -5,12 +5,15 @@ use burn::tensor::backend::Backend;
 use burn::tensor::{Bool, Int, Tensor};
 
 use super::checkpoint::Checkpoint;
+use super::element::WeightType;
 use super::key_map::KeyMap;
 use super::options::{LoadProgress, ProgressCallback, WeightOptions};
 use super::parameters::{ModulePath, Parameters};
-use super::plan::{Plan, Source};
+use super::plan::{Plan, stored_bytes};
 use super::report::LoadReport;
+use super::source::{NamedTensor, Source};
 use crate::error::{DeviceError, Result};
+use crate::kernels::VlmBackend;
 
 /// Bytes that may be on their way to the device: uploads are queued together with their host copy.
 const MAX_QUEUED_BYTES: u64 = 256 << 20;
@@ -26,7 +29,7 @@ const MAX_QUEUED_BYTES: u64 = 256 << 20;
 /// [`CheckpointError::Incomplete`](crate::error::CheckpointError::Incomplete) if module and
 /// checkpoint do not fit, another `CheckpointError` if a tensor cannot be read as the type it is
 /// to be kept in, [`DeviceError::Failed`] if the device refuses the weights.
-pub fn load_module<B: Backend, M: Module<B>>(
+pub fn load_module<B: VlmBackend, M: Module<B>>(
     module: M,
     checkpoint: &Checkpoint,
     key_map: &KeyMap,
@@ -34,7 +37,11 @@ pub fn load_module<B: Backend, M: Module<B>>(
 ) -> Result<(M, LoadReport)> {
     let parameters = Parameters::<B>::of(&module);
     let device = parameters.device.clone();
-    let plan = Plan::new(parameters, checkpoint, key_map, &options)?;
+    let reads_matrix = |weight_type: WeightType, columns| {
+        let device = device.as_ref();
+        device.is_some_and(|device| B::vlm_reads_matrix(device, weight_type.dtype(), columns))
+    };
+    let plan = Plan::new(parameters, checkpoint, key_map, &options, &reads_matrix)?;
     let mut filler = Filler::<B> {
         checkpoint,
         plan: &plan,
@@ -52,7 +59,7 @@ pub fn load_module<B: Backend, M: Module<B>>(
 
 struct Filler<'l, 'p, B: Backend> {
     checkpoint: &'l Checkpoint,
-    plan: &'l Plan,
+    plan: &'l Plan<'l>,
     path: ModulePath,
     progress: Option<&'p mut ProgressCallback<'p>>,
     done_bytes: u64,
@@ -73,20 +80,21 @@ impl<B: Backend> Filler<'_, '_, B> {
         param: &Param<Tensor<B, D>>,
         source: &Source,
     ) -> Result<Tensor<B, D>> {
-        let data = self
-            .checkpoint
-            .read_as(&source.tensor, source.weight_type)?;
+        let data = source.read(self.checkpoint)?;
         let (device, shape) = (param.lazy_device(), param.lazy_shape());
         let options = (&device, source.weight_type.dtype());
         // One axis first: CUDA pads the rows of a matrix that is uploaded as one.
         let tensor = B::memory_persistent_allocations(&device, data, |data| {
             Tensor::<B, 1>::from_data(data, options).reshape(shape.clone())
         });
-        self.queued_bytes += source.stored_bytes;
+        let tensors = source.tensors();
+        self.queued_bytes += tensors.iter().map(stored_bytes).sum::<u64>();
         if self.queued_bytes > MAX_QUEUED_BYTES {
             self.wait_for_uploads()?;
         }
-        self.report_progress(source);
+        tensors
+            .iter()
+            .for_each(|tensor| self.report_progress(tensor));
         Ok(tensor)
     }
 
@@ -105,13 +113,13 @@ impl<B: Backend> Filler<'_, '_, B> {
         })
     }
 
-    fn report_progress(&mut self, source: &Source) {
-        self.done_bytes += source.stored_bytes;
+    fn report_progress(&mut self, tensor: &NamedTensor) {
+        self.done_bytes += stored_bytes(tensor);
         if let Some(progress) = &mut self.progress {
             progress(LoadProgress {
                 done_bytes: self.done_bytes,
                 total_bytes: self.plan.report.stored_bytes,
-                tensor: &source.tensor,
+                tensor: tensor.name,
             });
         }
     }
@@ -159,5 +167,7 @@ impl<B: Backend> ModuleMapper<B> for Filler<'_, '_, B> {
     }
 }
 
+#[cfg(test)]
+mod part_tests;
 #[cfg(test)]
 mod tests;

@@ -12,12 +12,16 @@ mod checkpoint;
 mod convert;
 mod element;
 mod file;
+mod fit;
 mod folder;
 mod format;
 mod index;
 mod key_map;
+mod key_rule;
 mod limits;
 mod load;
+mod low_rank;
+mod matrix_type;
 mod near_miss;
 mod options;
 mod parameters;
@@ -25,15 +29,25 @@ mod plan;
 mod pytorch;
 mod report;
 mod safetensors;
+mod source;
 mod tensor;
 #[cfg(test)]
 mod test_files;
 mod unique_map;
 
 pub use checkpoint::Checkpoint;
-pub use element::{ElementType, WeightType};
-pub use key_map::{KeyMap, KeyPattern, KeyRule};
+#[cfg(feature = "testing")]
+pub use element::ElementType;
+pub use element::WeightType;
+pub use key_map::KeyMap;
+#[cfg(feature = "testing")]
+pub use key_rule::RowOrder;
+pub use key_rule::{KeyPattern, KeyRule};
 pub use load::load_module;
-pub use options::{LoadProgress, ProgressCallback, Strictness, WeightOptions};
-pub use report::{LoadReport, MismatchedParameter, MissingParameter, UnusedTensor};
+pub use matrix_type::MatrixType;
+#[cfg(feature = "testing")]
+pub use options::ProgressCallback;
+pub use options::{LoadProgress, Strictness, WeightOptions};
+pub use report::{LoadReport, MismatchedParameter, MissingParameter, UnusedTensor, WidenedMatrix};
+#[cfg(feature = "testing")]
 pub use tensor::{StoredTensor, TensorInfo};

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::element::WeightType;
+use super::matrix_type::MatrixType;
 
 /// What counts as a checkpoint that fits its model.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -29,20 +29,20 @@ pub struct LoadProgress<'a> {
 /// Told about every finished tensor.
 pub type ProgressCallback<'a> = dyn FnMut(LoadProgress<'_>) + 'a;
 
-/// How a module is filled. The default: f32, strict, silent.
+/// How a module is filled. The default: matrices as stored, strict, silent.
 #[derive(Default)]
 pub struct WeightOptions<'a> {
-    pub(super) matrices: WeightType,
+    pub(super) matrices: MatrixType,
     pub(super) strictness: Strictness,
     pub(super) progress: Option<&'a mut ProgressCallback<'a>>,
 }
 
 impl<'a> WeightOptions<'a> {
-    /// The type of linear and embedding weights, which are nearly all of a model. Everything else
-    /// (norms, biases, convolutions) is f32: small, and it decides precision.
+    /// What matrices are kept in: the parameters in a [`Weight`](crate::nn::Weight). Everything
+    /// else (norms, biases, tables of positions) is f32: small, and it decides precision.
     #[must_use]
-    pub fn with_matrices(mut self, matrices: WeightType) -> Self {
-        self.matrices = matrices;
+    pub fn with_matrices(mut self, matrices: impl Into<MatrixType>) -> Self {
+        self.matrices = matrices.into();
         self
     }
 
@@ -59,16 +59,6 @@ impl<'a> WeightOptions<'a> {
         self.progress = Some(progress);
         self
     }
-
-    /// The type that a parameter is kept in.
-    pub(super) fn weight_type(&self, path: &str, shape: &[usize]) -> WeightType {
-        let is_weight = path.rsplit('.').next() == Some("weight");
-        if is_weight && shape.len() == 2 {
-            self.matrices
-        } else {
-            WeightType::F32
-        }
-    }
 }
 
 impl fmt::Debug for WeightOptions<'_> {
@@ -78,27 +68,5 @@ impl fmt::Debug for WeightOptions<'_> {
             .field("strictness", &self.strictness)
             .field("has_progress", &self.progress.is_some())
             .finish()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_weights_of_two_axes_are_matrices() {
-        let options = WeightOptions::default().with_matrices(WeightType::F16);
-        assert_eq!(
-            options.weight_type("layers.0.weight", &[4, 2]),
-            WeightType::F16
-        );
-        for (path, shape) in [
-            ("norm.weight", [4].as_slice()),
-            ("conv.weight", &[4, 3, 2, 2]),
-            ("query_tokens", &[32, 8]),
-            ("weight.scale", &[4, 2]),
-        ] {
-            assert_eq!(options.weight_type(path, shape), WeightType::F32, "{path}");
-        }
     }
 }

@@ -4,12 +4,24 @@ use burn::module::{Module, ModuleVisitor, Param};
 use burn::tensor::backend::Backend;
 use burn::tensor::{Bool, Int, Tensor};
 
+use crate::kernels::MATRIX_MODULE;
+
 /// A float parameter of a module.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Parameter {
     /// Field names and positions from the module inwards, joined by dots.
     pub(super) path: String,
     pub(super) shape: Vec<usize>,
+    pub(super) role: Role,
+}
+
+/// What a parameter may be kept in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Role {
+    /// Whatever the kernels read: only they do.
+    Matrix,
+    /// F32: small, and it decides precision.
+    Precise,
 }
 
 /// What a module wants filled.
@@ -42,10 +54,13 @@ impl<B: Backend> Parameters<B> {
 #[derive(Debug, Default)]
 pub(super) struct ModulePath {
     names: Vec<String>,
+    /// How many of the modules around are matrices.
+    num_matrices: usize,
 }
 
 impl ModulePath {
     pub(super) fn enter(&mut self, name: &str, container: &str) {
+        self.num_matrices += usize::from(is_matrix(container));
         if is_part_of_path(container) {
             // Fields named by a keyword, such as `r#type`, are plain in files.
             self.names.push(name.trim_start_matches("r#").to_string());
@@ -53,6 +68,7 @@ impl ModulePath {
     }
 
     pub(super) fn exit(&mut self, container: &str) {
+        self.num_matrices -= usize::from(is_matrix(container));
         if is_part_of_path(container) {
             self.names.pop();
         }
@@ -61,11 +77,24 @@ impl ModulePath {
     pub(super) fn join(&self) -> String {
         self.names.join(".")
     }
+
+    fn role(&self) -> Role {
+        match self.num_matrices {
+            0 => Role::Precise,
+            _ => Role::Matrix,
+        }
+    }
+}
+
+const ENUM: &str = "Enum:";
+
+fn is_matrix(container: &str) -> bool {
+    container.strip_prefix(ENUM) == Some(MATRIX_MODULE)
 }
 
 /// Burn reports the active variant of an enum as if it were a field; files do not know it.
 fn is_part_of_path(container: &str) -> bool {
-    !container.starts_with("Enum:")
+    !container.starts_with(ENUM)
 }
 
 struct Visitor<B: Backend> {
@@ -87,6 +116,7 @@ impl<B: Backend> ModuleVisitor<B> for Visitor<B> {
         self.parameters.floats.push(Parameter {
             path: self.path.join(),
             shape,
+            role: self.path.role(),
         });
         self.parameters
             .device

@@ -5,43 +5,41 @@ use std::collections::BTreeMap;
 use burn::tensor::backend::Backend;
 
 use super::checkpoint::Checkpoint;
-use super::element::{WeightType, num_elements};
-use super::key_map::KeyMap;
+use super::element::WeightType;
+use super::fit::{Candidate, Fit};
+use super::key_map::{KeyMap, Place};
+use super::matrix_type::MatrixType;
 use super::near_miss::nearest;
 use super::options::WeightOptions;
-use super::parameters::{Parameter, Parameters};
-use super::report::{LoadReport, MismatchedParameter, MissingParameter, UnusedTensor};
-use super::tensor::{TensorInfo, require_weight_type};
+use super::parameters::{Parameter, Parameters, Role};
+use super::report::{LoadReport, MissingParameter, UnusedTensor, WidenedMatrix};
+use super::source::{NamedTensor, Source};
 use crate::error::{CheckpointError, Result};
 
 /// Missing parameters that are compared with every unused tensor; a report names no more.
 const MAX_HINTS: usize = 20;
 
-/// The tensor of one parameter.
-#[derive(Clone, Debug)]
-pub(super) struct Source {
-    pub(super) tensor: String,
-    pub(super) weight_type: WeightType,
-    pub(super) stored_bytes: u64,
-}
+/// Whether the kernels of the device read matrices of a type, with rows of so many columns.
+pub(super) type ReadsMatrix<'a> = dyn Fn(WeightType, usize) -> bool + 'a;
 
-/// The tensor of every parameter, by the parameter's path.
+/// What every parameter is made of, by the parameter's path.
 #[derive(Debug)]
-pub(super) struct Plan {
-    pub(super) sources: BTreeMap<String, Source>,
+pub(super) struct Plan<'c> {
+    pub(super) sources: BTreeMap<String, Source<'c>>,
     pub(super) report: LoadReport,
 }
 
-impl Plan {
+impl<'c> Plan<'c> {
     /// # Errors
     ///
-    /// [`CheckpointError`] if the parameters do not find their tensors, each one of its own, in
+    /// [`CheckpointError`] if the parameters do not find their tensors, each of its own, in
     /// shapes and element types that fit.
     pub(super) fn new<B: Backend>(
         parameters: Parameters<B>,
-        checkpoint: &Checkpoint,
+        checkpoint: &'c Checkpoint,
         key_map: &KeyMap,
         options: &WeightOptions,
+        reads_matrix: &ReadsMatrix<'_>,
     ) -> Result<Self> {
         let mut report = LoadReport {
             kept: parameters.others,
@@ -50,146 +48,138 @@ impl Plan {
         let mut candidates = candidates(checkpoint, key_map, &mut report)?;
         let mut sources = BTreeMap::new();
         for parameter in parameters.floats {
-            let Some((tensor, info)) = candidates.remove(&parameter.path) else {
-                let Parameter { path, shape } = parameter;
-                report.missing.push(MissingParameter {
-                    path,
-                    shape,
-                    nearest: None,
-                });
+            let Some(candidates) = candidates.remove(&parameter.path) else {
+                report.missing.push(missing(parameter));
                 continue;
             };
-            if !fits(
-                &parameter.shape,
-                info.shape(),
-                key_map.allows_reshape(tensor),
-            ) {
-                report.mismatched.push(mismatch(parameter, tensor, info));
+            let mut fit = Fit {
+                parameter: &parameter,
+                candidates: &candidates,
+                key_map,
+                report: &mut report,
+            };
+            let Ok(pieces) = fit.pieces() else {
                 continue;
-            }
-            let weight_type = options.weight_type(&parameter.path, &parameter.shape);
-            let stored_bytes = info.len_bytes() as u64;
+            };
             let source = Source {
-                tensor: tensor.to_string(),
-                weight_type,
-                stored_bytes,
+                pieces,
+                role: parameter.role,
+                columns: parameter.shape.last().copied().unwrap_or(1),
+                weight_type: WeightType::F32,
             };
-            report.stored_bytes += stored_bytes;
+            report.stored_bytes += source.tensors().iter().map(stored_bytes).sum::<u64>();
             report.applied.push(parameter.path.clone());
             sources.insert(parameter.path, source);
         }
-        report.unused = candidates.into_iter().map(unused).collect();
-        add_hints(&mut report);
+        let unused: Vec<_> = candidates.into_values().flatten().collect();
+        add_hints(&mut report, &unused);
+        report.unused = unused.into_iter().map(unused_tensor).collect();
         report.require(options.strictness)?;
-        let plan = Self { sources, report };
-        plan.check_types::<B>(checkpoint, parameters.device.as_ref())?;
+        let mut plan = Self { sources, report };
+        plan.choose_types(options.matrices, reads_matrix)?;
         Ok(plan)
     }
 
-    /// What the shapes cannot tell: that the file holds floats and the device takes them.
-    fn check_types<B: Backend>(
-        &self,
-        checkpoint: &Checkpoint,
-        device: Option<&B::Device>,
-    ) -> Result<()> {
-        for source in self.sources.values() {
-            let info = checkpoint
-                .get(&source.tensor)
-                .expect("the plan names tensors of the file");
-            require_weight_type(&source.tensor, info)?;
-            let dtype = source.weight_type.dtype();
-            if device.is_some_and(|device| !B::supports_dtype(device, dtype)) {
-                let weight_type = source.weight_type.name();
-                return Err(CheckpointError::WeightType { weight_type }.into());
+    /// What the shapes cannot tell: that the file holds floats, and what the device takes them in.
+    fn choose_types(&mut self, matrices: MatrixType, reads_matrix: &ReadsMatrix<'_>) -> Result<()> {
+        for (path, source) in &mut self.sources {
+            let stored = source.stored_type()?;
+            let is_read = |weight_type| reads_matrix(weight_type, source.columns);
+            source.weight_type = matrices.kept(source.role, stored, is_read)?;
+            if source.role == Role::Matrix {
+                *self.report.matrices.entry(source.weight_type).or_default() += 1;
+                if matrices == MatrixType::AsStored && source.weight_type != stored {
+                    let path = path.clone();
+                    self.report.widened.push(WidenedMatrix { path, stored });
+                }
             }
         }
         Ok(())
     }
 }
 
-type Candidates<'c> = BTreeMap<String, (&'c str, &'c TensorInfo)>;
+/// Bytes that are read of a tensor.
+pub(super) fn stored_bytes(tensor: &NamedTensor) -> u64 {
+    tensor.info.len_bytes() as u64
+}
 
-/// The tensors that the map does not leave out, by the path that they stand for.
+/// The tensors that the map does not leave out, by the path of the parameter that they stand for.
 fn candidates<'c>(
     checkpoint: &'c Checkpoint,
     key_map: &KeyMap,
     report: &mut LoadReport,
-) -> Result<Candidates<'c>> {
-    let mut candidates = Candidates::new();
+) -> Result<BTreeMap<String, Vec<Candidate<'c>>>> {
+    let mut candidates = BTreeMap::<String, Vec<Candidate<'c>>>::new();
     for (name, info) in checkpoint.iter() {
-        let Some(path) = key_map.path(name) else {
+        let Some(place) = key_map.place(name) else {
             report.ignored.push(name.to_string());
             continue;
         };
-        if let Some((first, _)) = candidates.get(&path) {
-            let (first, second) = (first.to_string(), name.to_string());
-            return Err(CheckpointError::NameCollision {
-                parameter: path,
-                first,
-                second,
-            }
-            .into());
+        let same_parameter = candidates.entry(place.parameter.clone()).or_default();
+        if let Some(first) = same_parameter
+            .iter()
+            .find(|first| first.place.collides(&place))
+        {
+            return Err(collision(first, name, &place).into());
         }
-        candidates.insert(path, (name, info));
+        let tensor = NamedTensor { name, info };
+        same_parameter.push(Candidate { tensor, place });
     }
     Ok(candidates)
 }
 
-fn fits(parameter: &[usize], tensor: &[usize], may_reshape: bool) -> bool {
-    let same_elements = || num_elements(parameter) == num_elements(tensor);
-    let is_reshape = || {
-        parameter.len() != tensor.len() && parameter.first() == tensor.first() && same_elements()
+fn collision(first: &Candidate, second: &str, place: &Place) -> CheckpointError {
+    let is_same_part = first.place.parts == place.parts;
+    let parameter = match is_same_part {
+        true => place.part(),
+        false => &place.parameter,
     };
-    parameter == tensor || (may_reshape && is_reshape())
-}
-
-fn mismatch(parameter: Parameter, tensor: &str, info: &TensorInfo) -> MismatchedParameter {
-    MismatchedParameter {
-        path: parameter.path,
-        tensor: tensor.to_string(),
-        expected: parameter.shape,
-        found: info.shape().to_vec(),
+    CheckpointError::NameCollision {
+        parameter: parameter.to_string(),
+        first: first.tensor.name.to_string(),
+        second: second.to_string(),
     }
 }
 
-fn unused((path, (tensor, info)): (String, (&str, &TensorInfo))) -> UnusedTensor {
+fn missing(parameter: Parameter) -> MissingParameter {
+    MissingParameter {
+        path: parameter.path,
+        part: None,
+        shape: parameter.shape,
+        nearest: None,
+    }
+}
+
+fn unused_tensor(candidate: Candidate) -> UnusedTensor {
     UnusedTensor {
-        tensor: tensor.to_string(),
-        path,
-        shape: info.shape().to_vec(),
+        tensor: candidate.tensor.name.to_string(),
+        path: candidate.place.part().to_string(),
+        shape: candidate.tensor.info.shape().to_vec(),
     }
 }
 
 /// Looks among the unused tensors for what the missing parameters may be called instead: one of
 /// the same shape if any is alike.
-fn add_hints(report: &mut LoadReport) {
-    let unused = &report.unused;
+fn add_hints(report: &mut LoadReport, unused: &[Candidate]) {
     for missing in report.missing.iter_mut().take(MAX_HINTS) {
-        let same_shape = unused.iter().filter(|unused| unused.shape == missing.shape);
-        let path =
-            nearest(&missing.path, same_shape.map(|unused| unused.path.as_str())).or_else(|| {
-                nearest(
-                    &missing.path,
-                    unused.iter().map(|unused| unused.path.as_str()),
-                )
-            });
-        missing.nearest = path
-            .and_then(|path| unused.iter().find(|unused| unused.path == path))
-            .map(|unused| unused.tensor.clone());
+        let has_shape = |candidate: &&Candidate| candidate.tensor.info.shape() == missing.shape;
+        let hint = most_alike(missing, unused.iter().filter(has_shape))
+            .or_else(|| most_alike(missing, unused.iter()));
+        missing.nearest = hint.map(|candidate| candidate.tensor.name.to_string());
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn another_rank_fits_only_where_allowed_and_only_along_the_first_axis() {
-        assert!(fits(&[4, 12], &[4, 12], false));
-        assert!(fits(&[4, 12], &[4, 3, 2, 2], true));
-        assert!(!fits(&[4, 12], &[4, 3, 2, 2], false));
-        assert!(!fits(&[4, 12], &[12, 4], true));
-        assert!(!fits(&[4, 12], &[2, 2, 12], true));
-        assert!(!fits(&[4, 12], &[4, 3, 2, 3], true));
-    }
+fn most_alike<'u, 'c>(
+    missing: &MissingParameter,
+    mut candidates: impl Iterator<Item = &'u Candidate<'c>> + Clone,
+) -> Option<&'u Candidate<'c>>
+where
+    'c: 'u,
+{
+    let path = |candidate: &'u Candidate<'c>| match missing.part {
+        Some(_) => candidate.place.part(),
+        None => candidate.place.parameter.as_str(),
+    };
+    let nearest = nearest(missing.name(), candidates.clone().map(path))?;
+    candidates.find(|candidate| path(candidate) == nearest)
 }

@@ -1,7 +1,9 @@
 //! What became of every parameter of a module and every tensor of a checkpoint.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
+use super::element::WeightType;
 use super::options::Strictness;
 use crate::error::{CheckpointError, Result};
 
@@ -24,17 +26,24 @@ pub struct LoadReport {
     pub ignored: Vec<String>,
     /// Paths of the integer and boolean parameters, which stay as they were.
     pub kept: Vec<String>,
+    /// How many matrices are kept in each type; everything else is f32.
+    pub matrices: BTreeMap<WeightType, usize>,
+    /// Matrices that were to be kept as they are stored, and are kept in f32 since the device's
+    /// kernels do not read their type.
+    pub widened: Vec<WidenedMatrix>,
     /// Bytes of the filled parameters as they are stored.
     pub stored_bytes: u64,
 }
 
-/// A parameter that no tensor fills.
+/// A parameter that no tensor fills, or a part of one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct MissingParameter {
     /// Its path in the module.
     pub path: String,
-    /// Its shape.
+    /// If it is made of several tensors and some are there: the path of one that is not.
+    pub part: Option<String>,
+    /// Its shape; that of a part has the rows that no tensor fills.
     pub shape: Vec<usize>,
     /// The unused tensor most like it, if one is.
     pub nearest: Option<String>,
@@ -46,11 +55,11 @@ pub struct MissingParameter {
 pub struct MismatchedParameter {
     /// Its path in the module.
     pub path: String,
-    /// The tensor in the checkpoint.
+    /// The tensor in the checkpoint; `a + b` where several together have another size.
     pub tensor: String,
-    /// Shape of the parameter.
+    /// Shape of the parameter, or of what the tensor is to it.
     pub expected: Vec<usize>,
-    /// Shape of the tensor.
+    /// Shape of the tensor, or of several together.
     pub found: Vec<usize>,
 }
 
@@ -64,6 +73,16 @@ pub struct UnusedTensor {
     pub path: String,
     /// Its shape.
     pub shape: Vec<usize>,
+}
+
+/// A matrix in f32 whose stored type the device's kernels do not read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct WidenedMatrix {
+    /// Its path in the module.
+    pub path: String,
+    /// The type in the checkpoint.
+    pub stored: WeightType,
 }
 
 impl LoadReport {
@@ -83,7 +102,7 @@ impl LoadReport {
             missing: self
                 .missing
                 .iter()
-                .map(|missing| missing.path.clone())
+                .map(|missing| missing.name().to_string())
                 .collect(),
             mismatched: self
                 .mismatched
@@ -101,14 +120,27 @@ impl LoadReport {
     }
 }
 
+impl MissingParameter {
+    /// What no tensor is named after.
+    pub(super) fn name(&self) -> &str {
+        self.part.as_deref().unwrap_or(&self.path)
+    }
+}
+
 impl fmt::Display for LoadReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (found, megabytes) = (self.applied.len(), self.stored_bytes as f64 / 1e6);
-        let wanted = found + self.missing.len() + self.mismatched.len();
+        let missing = self.missing.iter().map(|missing| &missing.path);
+        let misfits = missing.chain(self.mismatched.iter().map(|mismatch| &mismatch.path));
+        let wanted = found + misfits.collect::<BTreeSet<_>>().len();
         write!(
             f,
             "{found} of {wanted} parameters found ({megabytes:.1} MB)"
         )?;
+        for (weight_type, count) in &self.matrices {
+            write!(f, "; {count} matrices in {weight_type}")?;
+        }
+        write_list(f, "of a type that the device does not read", &self.widened)?;
         write_list(f, "without a tensor", &self.missing)?;
         write_list(f, "of another shape", &self.mismatched)?;
         write_list(f, "tensors without a parameter", &self.unused)?;
@@ -124,7 +156,7 @@ impl fmt::Display for LoadReport {
 
 impl fmt::Display for MissingParameter {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "`{}` {:?}", self.path, self.shape)?;
+        write!(f, "`{}` {:?}", self.name(), self.shape)?;
         match &self.nearest {
             Some(tensor) => write!(f, " (perhaps the tensor `{tensor}`)"),
             None => Ok(()),
@@ -144,6 +176,12 @@ impl fmt::Display for MismatchedParameter {
             f,
             "`{path}` expects {expected:?}, the tensor `{tensor}` has {found:?}"
         )
+    }
+}
+
+impl fmt::Display for WidenedMatrix {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "`{}` ({})", self.path, self.stored)
     }
 }
 
@@ -188,6 +226,7 @@ mod tests {
             applied: vec!["a".to_string()],
             missing: vec![MissingParameter {
                 path: "b.weight".to_string(),
+                part: None,
                 shape: vec![4, 2],
                 nearest: Some("c.weight".to_string()),
             }],
@@ -197,12 +236,18 @@ mod tests {
                 expected: vec![2],
                 found: vec![3],
             }],
+            matrices: BTreeMap::from([(WeightType::F32, 1), (WeightType::F16, 2)]),
+            widened: vec![WidenedMatrix {
+                path: "a".to_string(),
+                stored: WeightType::BF16,
+            }],
             stored_bytes: 1_500_000,
             ..LoadReport::default()
         };
         assert_eq!(
             report.to_string(),
-            "1 of 3 parameters found (1.5 MB); \
+            "1 of 3 parameters found (1.5 MB); 1 matrices in f32; 2 matrices in f16; \
+             1 of a type that the device does not read: `a` (bf16); \
              1 without a tensor: `b.weight` [4, 2] (perhaps the tensor `c.weight`); \
              1 of another shape: `d` expects [2], the tensor `x.d` has [3]"
         );

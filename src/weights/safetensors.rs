@@ -1,33 +1,27 @@
 //! The safetensors format: a length, a JSON header of tensors, then their bytes.
 //!
-//! The `safetensors` crate's own parser wants the whole file as one slice, keeps the last of two
-//! equal keys, adds lengths without a check, and reports most faults without the tensor's name.
-//! The tests hold this reader against it.
+//! The `safetensors` crate says what a header means and whether its tensors lie end to end. Its
+//! own readers want the whole file in memory and keep the last of two equal keys.
 
 use std::collections::BTreeMap;
 
-use serde::Deserialize;
+use ::safetensors::SafeTensorError;
+use ::safetensors::tensor::Metadata;
 
 use super::element::ElementType;
 use super::file::WeightFile;
 use super::limits::{MAX_HEADER_BYTES, MAX_TENSORS};
 use super::tensor::{Layout, TensorEntry, TensorInfo, check_name_and_rank};
 use super::unique_map::UniqueMap;
-use crate::error::{CheckpointError, Error, Result};
+use crate::error::{CheckpointError, Result};
 
 const FORMAT: &str = "safetensors";
 
 /// Bytes of the header's length, which opens the file.
 const LENGTH_BYTES: u64 = 8;
 
-/// What a header says of a tensor.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct HeaderEntry {
-    dtype: String,
-    shape: Vec<usize>,
-    data_offsets: [u64; 2],
-}
+/// What a header says of its tensors, by name.
+type Header = BTreeMap<String, ::safetensors::tensor::TensorInfo>;
 
 /// The tensors of a safetensors file, by name.
 ///
@@ -37,20 +31,16 @@ struct HeaderEntry {
 /// file exactly, each once.
 pub(super) fn read_tensors(file: &WeightFile) -> Result<BTreeMap<String, TensorEntry>> {
     let (header, data_start) = read_header(file)?;
-    for (name, entry) in &header {
-        check_name_and_rank(file, name, entry.shape.len())?;
+    let mut tensors = BTreeMap::new();
+    for (name, info) in &header {
+        check_name_and_rank(file, name, info.shape.len())?;
+        tensors.insert(name.clone(), tensor_entry(file, name, info, data_start)?);
     }
-    check_tiling(file, &header, file.len_bytes() - data_start)?;
-    header
-        .into_iter()
-        .map(|(name, entry)| {
-            let entry = check_entry(file, &name, entry, data_start)?;
-            Ok((name, entry))
-        })
-        .collect()
+    require_tiling(file, header, file.len_bytes() - data_start)?;
+    Ok(tensors)
 }
 
-fn read_header(file: &WeightFile) -> Result<(BTreeMap<String, HeaderEntry>, u64)> {
+fn read_header(file: &WeightFile) -> Result<(Header, u64)> {
     let Some(room) = file.len_bytes().checked_sub(LENGTH_BYTES) else {
         return Err(file.malformed(FORMAT, "shorter than the 8 bytes of its header's length"));
     };
@@ -70,8 +60,8 @@ fn read_header(file: &WeightFile) -> Result<(BTreeMap<String, HeaderEntry>, u64)
     Ok((parse_header(file, &header)?, LENGTH_BYTES + header_bytes))
 }
 
-fn parse_header(file: &WeightFile, header: &[u8]) -> Result<BTreeMap<String, HeaderEntry>> {
-    let map: UniqueMap<HeaderEntry> = serde_json::from_slice(header)
+fn parse_header(file: &WeightFile, header: &[u8]) -> Result<Header> {
+    let map: UniqueMap<_> = serde_json::from_slice(header)
         .map_err(|error| file.malformed(FORMAT, format!("its header is wrong: {error}")))?;
     file.require_at_most(
         MAX_TENSORS as u64,
@@ -90,72 +80,51 @@ fn parse_header(file: &WeightFile, header: &[u8]) -> Result<BTreeMap<String, Hea
     Ok(map.entries)
 }
 
-/// Tensors must lie end to end and fill the data: a gap could hide another file in this one.
-fn check_tiling(
-    file: &WeightFile,
-    header: &BTreeMap<String, HeaderEntry>,
-    data_bytes: u64,
-) -> Result<()> {
-    let mut ranges: Vec<_> = header
-        .iter()
-        .map(|(name, entry)| (entry.data_offsets, name))
-        .collect();
-    ranges.sort_unstable();
-    let mut end_of_last = 0;
-    for ([start, end], name) in ranges {
-        let reason = match start.cmp(&end_of_last) {
-            _ if end < start => format!("ends at {end}, before its start at {start}"),
-            _ if end > data_bytes => format!("ends at {end} of {data_bytes} bytes of data"),
-            std::cmp::Ordering::Less => format!("overlaps the tensor before it: starts at {start}"),
-            std::cmp::Ordering::Greater => format!("leaves a gap from {end_of_last} to {start}"),
-            std::cmp::Ordering::Equal => {
-                end_of_last = end;
-                continue;
-            }
-        };
-        return Err(file.invalid_tensor(name, reason));
-    }
-    if end_of_last < data_bytes {
-        let rest = data_bytes - end_of_last;
-        return Err(file.malformed(
-            FORMAT,
-            format!("{rest} bytes at its end belong to no tensor"),
-        ));
-    }
-    Ok(())
-}
-
-fn check_entry(
+fn tensor_entry(
     file: &WeightFile,
     name: &str,
-    entry: HeaderEntry,
+    info: &::safetensors::tensor::TensorInfo,
     data_start: u64,
 ) -> Result<TensorEntry> {
-    let [start, end] = entry.data_offsets;
-    let Some(element_type) = ElementType::from_name(&entry.dtype) else {
-        return Err(unknown_element_type(file, name, &entry.dtype));
-    };
-    let info = TensorInfo::new(element_type, entry.shape)
-        .ok_or_else(|| file.invalid_tensor(name, "has a shape whose product overflows"))?;
-    if end - start != info.len_bytes() as u64 {
-        let (found, needed) = (end - start, info.len_bytes());
-        let reason = format!(
-            "has {found} bytes, its shape {:?} needs {needed}",
-            info.shape()
+    let (start, end) = info.data_offsets;
+    let Some(element_type) = ElementType::from_name(&info.dtype.to_string()) else {
+        let found = format!(
+            "holding the tensor `{name}` of the element type {}",
+            info.dtype
         );
+        return Err(file.unsupported(found, "convert the weights to F32, F16 or BF16"));
+    };
+    let info = TensorInfo::new(element_type, info.shape.clone())
+        .ok_or_else(|| file.invalid_tensor(name, "has a shape whose product overflows"))?;
+    if end.checked_sub(start) != Some(info.len_bytes()) {
+        let (shape, needed) = (info.shape(), info.len_bytes());
+        let reason = format!("lies at {start}..{end}, its shape {shape:?} needs {needed} bytes");
         return Err(file.invalid_tensor(name, reason));
     }
     Ok(TensorEntry {
         info,
-        offset: data_start + start,
+        offset: data_start.saturating_add(start as u64),
         layout: Layout::Contiguous,
     })
 }
 
-fn unknown_element_type(file: &WeightFile, name: &str, found: &str) -> Error {
-    let short: String = found.chars().take(32).collect();
-    let found = format!("holding the tensor `{name}` of the unknown element type `{short}`");
-    file.unsupported(found, "convert the weights to F32, F16 or BF16")
+/// Tensors must lie end to end and fill the data: a gap could hide another file in this one.
+fn require_tiling(file: &WeightFile, header: Header, data_bytes: u64) -> Result<()> {
+    let mut tensors: Vec<_> = header.into_iter().collect();
+    tensors.sort_by_key(|(_, info)| info.data_offsets);
+    let metadata = Metadata::new(None, tensors).map_err(|error| match error {
+        SafeTensorError::InvalidOffset(tensor) => {
+            file.invalid_tensor(&tensor, "overlaps the tensor before it or leaves a gap")
+        }
+        other => file.malformed(FORMAT, other.to_string()),
+    })?;
+    match metadata.data_len() as u64 {
+        end if end == data_bytes => Ok(()),
+        end => {
+            let reason = format!("its tensors end at {end} of {data_bytes} bytes of data");
+            Err(file.malformed(FORMAT, reason))
+        }
+    }
 }
 
 #[cfg(test)]

@@ -1,11 +1,12 @@
 //! One tensor of a file: what it is, where it lies, and its content.
 
-use burn::tensor::TensorData;
+use std::ops::Range;
 
-use super::convert::{Conversion, ConvertError, ReadAt, convert};
+use super::convert::{ConvertError, ReadAt, Stored, Weight, convert};
 use super::element::{ElementType, WeightType, num_elements};
 use super::file::WeightFile;
 use super::limits::{MAX_NAME_BYTES, MAX_RANK};
+use super::low_rank::Update;
 use crate::error::{CheckpointError, Error, Result};
 
 /// What a checkpoint knows of a tensor before reading it.
@@ -83,13 +84,14 @@ impl StoredTensor {
     ///
     /// [`CheckpointError::ElementType`] if the elements are not f32, f16 or bf16.
     pub fn to_f32(&self) -> Result<Vec<f32>> {
-        let read_at = |offset: u64, buffer: &mut [u8]| {
-            let start = offset as usize;
-            buffer.copy_from_slice(&self.bytes[start..start + buffer.len()]);
-            Ok(())
+        let stored = Stored {
+            from: require_weight_type(&self.name, &self.info)?,
+            read_at: &read_from(&self.bytes),
+            update: None,
         };
-        let data = convert_named(&self.name, &self.info, WeightType::F32, &read_at)?;
-        Ok(data.into_vec().expect("the conversion to f32 gives f32"))
+        let mut values = vec![0f32; self.info.num_elements()];
+        convert_named(&self.name, &stored, &mut values)?;
+        Ok(values)
     }
 }
 
@@ -158,28 +160,53 @@ impl TensorEntry {
         })
     }
 
-    /// The tensor as one axis of `weight_type`, with no other copy of it on the host.
-    pub(super) fn read_as(
+    /// These steps along the first axis alone; what has no axis is one row.
+    pub(super) fn rows(&self, rows: &Range<usize>) -> Self {
+        let Some((_, inner)) = self.info.shape.split_first() else {
+            return self.clone();
+        };
+        let stride = match &self.layout {
+            Layout::Contiguous => inner.iter().product(),
+            Layout::Strided(strides) => strides[0],
+        };
+        let skipped = rows.start * stride * self.info.element_type.size_bytes();
+        let shape = std::iter::once(rows.len()).chain(inner.iter().copied());
+        let info = TensorInfo::new(self.info.element_type, shape.collect());
+        Self {
+            info: info.expect("rows of a tensor have no more bytes than all of it"),
+            offset: self.offset + skipped as u64,
+            layout: self.layout.clone(),
+        }
+    }
+
+    /// Fills `target` with all elements and what `update` adds to them. Where the file has them in
+    /// their order, there is no other copy of them on the host.
+    pub(super) fn read_into<T: Weight>(
         &self,
         name: &str,
         file: &WeightFile,
-        weight_type: WeightType,
-    ) -> Result<TensorData> {
+        update: Option<&Update>,
+        target: &mut [T],
+    ) -> Result<()> {
+        let from = require_weight_type(name, &self.info)?;
+        let convert = |read_at: &ReadAt, target| {
+            let stored = Stored {
+                from,
+                read_at,
+                update,
+            };
+            convert_named(name, &stored, target)
+        };
         match &self.layout {
             Layout::Contiguous => {
                 let read_at = |offset: u64, buffer: &mut [u8]| {
                     file.read_into(self.offset.saturating_add(offset), buffer)
                 };
-                convert_named(name, &self.info, weight_type, &read_at)
+                convert(&read_at, target)
             }
             Layout::Strided(strides) => {
                 let bytes = self.gather(strides, file)?;
-                let read_at = |offset: u64, buffer: &mut [u8]| {
-                    let start = offset as usize;
-                    buffer.copy_from_slice(&bytes[start..start + buffer.len()]);
-                    Ok(())
-                };
-                convert_named(name, &self.info, weight_type, &read_at)
+                convert(&read_from(&bytes), target)
             }
         }
     }
@@ -263,26 +290,23 @@ pub(super) fn require_weight_type(name: &str, info: &TensorInfo) -> Result<Weigh
     })
 }
 
-fn convert_named(
-    name: &str,
-    info: &TensorInfo,
-    to: WeightType,
-    read_at: &ReadAt,
-) -> Result<TensorData> {
-    let from = require_weight_type(name, info)?;
-    let plan = Conversion {
-        from,
-        to,
-        len: info.num_elements(),
-    };
-    convert(plan, read_at).map_err(|error| match error {
+fn read_from(bytes: &[u8]) -> impl Fn(u64, &mut [u8]) -> Result<()> {
+    |offset, buffer| {
+        let start = offset as usize;
+        buffer.copy_from_slice(&bytes[start..start + buffer.len()]);
+        Ok(())
+    }
+}
+
+fn convert_named<T: Weight>(name: &str, stored: &Stored, target: &mut [T]) -> Result<()> {
+    convert(stored, target).map_err(|error| match error {
         ConvertError::Read(error) => error,
         ConvertError::Overflow(value) => {
-            let tensor = name.to_string();
+            let (tensor, target) = (name.to_string(), T::NAME);
             Error::from(CheckpointError::Overflow {
                 tensor,
                 value,
-                target: to.name(),
+                target,
             })
         }
     })

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use super::element::ElementType;
 use crate::error::{CheckpointError, Error};
 
 /// The folder of files that torch wrote.
@@ -34,20 +35,46 @@ pub(super) fn safetensors(header: &str, data: &[u8]) -> Vec<u8> {
     file
 }
 
-/// A safetensors file of f32 tensors, each counting up from 0.
-pub(super) fn f32_safetensors(tensors: &[(&str, &[usize])]) -> Vec<u8> {
+/// A safetensors file of tensors by name, element type, shape and bytes.
+pub(super) fn typed_safetensors(tensors: &[(&str, &str, &[usize], Vec<u8>)]) -> Vec<u8> {
     let (mut entries, mut data) = (Vec::new(), Vec::new());
-    for (name, shape) in tensors {
+    for (name, dtype, shape, bytes) in tensors {
         let start = data.len();
-        for value in 0..shape.iter().product::<usize>() {
-            data.extend_from_slice(&(value as f32).to_le_bytes());
-        }
+        data.extend_from_slice(bytes);
         let end = data.len();
         entries.push(format!(
-            r#""{name}":{{"dtype":"F32","shape":{shape:?},"data_offsets":[{start},{end}]}}"#
+            r#""{name}":{{"dtype":"{dtype}","shape":{shape:?},"data_offsets":[{start},{end}]}}"#
         ));
     }
     safetensors(&format!("{{{}}}", entries.join(",")), &data)
+}
+
+/// A safetensors file of f32 tensors, each counting up from 0.
+pub(super) fn f32_safetensors(tensors: &[(&str, &[usize])]) -> Vec<u8> {
+    let counting = |shape: &[usize]| {
+        let values = 0..shape.iter().product::<usize>();
+        values
+            .flat_map(|value| (value as f32).to_le_bytes())
+            .collect()
+    };
+    let tensors: Vec<_> = tensors
+        .iter()
+        .map(|(name, shape)| (*name, "F32", *shape, counting(shape)))
+        .collect();
+    typed_safetensors(&tensors)
+}
+
+/// A safetensors file of zeros in the types named.
+pub(super) fn zeros_safetensors(tensors: &[(&str, &str, &[usize])]) -> Vec<u8> {
+    let zeros = |dtype: &str, shape: &[usize]| {
+        let element = ElementType::from_name(dtype).expect("a type of safetensors");
+        vec![0; element.len_bytes(shape).expect("a small shape")]
+    };
+    let tensors: Vec<_> = tensors
+        .iter()
+        .map(|(name, dtype, shape)| (*name, *dtype, *shape, zeros(dtype, shape)))
+        .collect();
+    typed_safetensors(&tensors)
 }
 
 /// A zip archive of stored entries.

@@ -60,7 +60,7 @@ fn json_files<B: VlmBackend>() -> Vec<Case> {
         ),
         case!(
             "a tokenizer without a vocabulary",
-            "vocab",
+            "expected a map",
             |at| open_with::<B>(at, "/model/vocab", json!(7)),
             Error::Tokenizer(TokenizerError::Malformed { .. })
         ),

@@ -3,8 +3,9 @@
 use burn::tensor::{DType, Int, Tensor};
 use burn_vlm::backend::Cpu;
 use burn_vlm::kernels::{
-    Activation, AttentionInputs, AttentionMask, Implementation, KernelTrace, KvRow, SampleRow,
-    argmax, attention_decode, attention_prefill, linear, sample,
+    Activation, AttentionInputs, AttentionMask, Implementation, KernelTrace, KvSpan, KvView,
+    KvViews, SampleRow, argmax, attention_decode, attention_prefill, embed_and_splice, kv_copy,
+    linear, sample,
 };
 
 use crate::numbers::{Numbers, tensor, values};
@@ -32,8 +33,11 @@ fn a_transposed_weight_falls_back_and_says_so() {
         Some(("linear", Implementation::Reference, 1))
     );
     assert_eq!(
-        report.refusals().next(),
-        Some(("linear", "a weight with strides [1, 5]"))
+        report
+            .refusals()
+            .map(|(kernel, refused)| (kernel, refused.to_string()))
+            .next(),
+        Some(("linear", "a weight with strides [1, 5]".to_string()))
     );
 }
 
@@ -44,14 +48,14 @@ fn a_decode_step_answers_what_the_last_query_of_a_prefill_does() {
     let key = numbers.tensor::<Cpu, 4>([2, 2, 12, 16], &device);
     let value = numbers.tensor::<Cpu, 4>([2, 2, 12, 16], &device);
     let query = numbers.tensor::<Cpu, 4>([1, 4, 5, 16], &device);
-    let rows = [KvRow { slot: 1, len: 9 }];
+    let views = KvViews::new(vec![KvView::of(1, 9)], &device);
     let inputs = |query| AttentionInputs {
         query,
         key: key.clone(),
         value: value.clone(),
     };
-    let prefill = attention_prefill(inputs(query.clone()), &rows, AttentionMask::Causal);
-    let decode = attention_decode(inputs(query.slice_dim(2, 4..5)), &rows);
+    let prefill = attention_prefill(inputs(query.clone()), &views, AttentionMask::Causal);
+    let decode = attention_decode(inputs(query.slice_dim(2, 4..5)), &views);
     assert_eq!(values(prefill.slice_dim(1, 4..5)), values(decode));
 }
 
@@ -64,16 +68,16 @@ fn keys_and_values_that_are_parts_of_one_tensor_are_read_where_they_lie() {
     let key = fused.clone().slice_dim(1, 0..2);
     let value = fused.slice_dim(1, 2..4);
     let whole = |part: &Tensor<Cpu, 4>| tensor(values(part.clone()), part.dims(), &device);
-    let rows = [KvRow { slot: 1, len: 9 }];
+    let views = KvViews::new(vec![KvView::of(1, 9)], &device);
     let copied = AttentionInputs {
         query: query.clone(),
         key: whole(&key),
         value: whole(&value),
     };
-    let expected = values(attention_decode(copied, &rows));
+    let expected = values(attention_decode(copied, &views));
     let (found, report) = KernelTrace::collect(|| {
         let parts = AttentionInputs { query, key, value };
-        values(attention_decode(parts, &rows))
+        values(attention_decode(parts, &views))
     });
     assert_eq!(found, expected);
     assert_eq!(report.refusals().count(), 0);
@@ -95,6 +99,45 @@ fn a_row_of_a_batch_is_answered_as_if_it_were_alone() {
             "{row}"
         );
     }
+}
+
+/// Copies in a slab of 2 slots with 8 places each; returns the slab before and after.
+fn copied(slot: usize, [start, len]: [usize; 2], to_slot: usize) -> [Vec<f32>; 2] {
+    let device = Default::default();
+    let slab = Numbers::new(6).take(2 * 8 * 4);
+    let tensor = tensor::<Cpu, 4>(slab.clone(), [2, 1, 8, 4], &device);
+    let after = kv_copy(tensor, KvSpan { slot, start, len }, to_slot);
+    [slab, values(after)]
+}
+
+#[test]
+fn a_copy_of_no_places_changes_nothing() {
+    let [before, after] = copied(0, [8, 0], 1);
+    assert_eq!(before, after);
+}
+
+#[test]
+#[should_panic(expected = "places are copied to another slot")]
+fn a_slot_is_not_copied_to_itself() {
+    copied(1, [0, 3], 1);
+}
+
+#[test]
+#[should_panic(expected = "slot 2 of 2")]
+fn a_copy_from_a_slot_that_is_none_is_a_mistake() {
+    copied(2, [0, 3], 1);
+}
+
+#[test]
+#[should_panic(expected = "slot 2 of 2")]
+fn a_copy_to_a_slot_that_is_none_is_a_mistake() {
+    copied(1, [0, 3], 2);
+}
+
+#[test]
+#[should_panic(expected = "place 9 of 8")]
+fn a_copy_of_places_behind_the_slot_is_a_mistake() {
+    copied(0, [5, 4], 1);
 }
 
 #[test]
@@ -134,6 +177,19 @@ fn draws_follow_the_distribution() {
         ..at(uniform)
     };
     assert_eq!([0.62, 0.63, 0.9999].map(|u| draw(likely(u))), [0, 1, 1]);
+}
+
+#[test]
+fn a_chosen_token_is_embedded_without_a_way_over_the_host() {
+    let device = Default::default();
+    let table = Numbers::new(5).tensor::<Cpu, 2>([3, 8], &device);
+    let logits = [[0.0, 2.0, 1.0], [0.0, f32::NAN, 1.0], [3.0, 2.0, 1.0]];
+    let chosen = argmax(tensor::<Cpu, 2>(logits.concat(), [3, 3], &device));
+    let rows = values(embed_and_splice(table.clone(), chosen, vec![], DType::F32));
+    let expected = values(embed_and_splice(table, &[1, 0], vec![], DType::F32));
+    assert_eq!(rows[..8], expected[..8]);
+    assert_eq!(rows[8..16], [0.0; 8], "nonsense");
+    assert_eq!(rows[16..], expected[8..]);
 }
 
 #[test]

@@ -1,11 +1,11 @@
 //! The gradients of the reference bodies, against central differences in f64.
 
-use burn::tensor::{DType, Tensor, TensorData};
+use burn::tensor::{DType, Int, Tensor, TensorData};
 use burn_autodiff::Autodiff;
 use burn_vlm::backend::Cpu;
 use burn_vlm::kernels::{
-    Activation, AttentionInputs, AttentionMask, KvRow, add_rms_norm, attention_prefill, layer_norm,
-    linear, rms_norm, swiglu,
+    Activation, AttentionInputs, AttentionMask, KvView, KvViews, SplicedRows, add_rms_norm,
+    attention_prefill, embed_and_splice, layer_norm, linear, rms_norm, swiglu,
 };
 
 use crate::numbers::{Numbers, values};
@@ -191,11 +191,38 @@ fn layer_norm_gives_every_input_its_gradient() {
 #[test]
 fn swiglu_gives_every_input_its_gradient() {
     assert_gradient(
-        &[[ROWS, SIZE]; 2],
-        |inputs| swiglu(inputs[0].clone(), inputs[1].clone()),
+        &[[ROWS, SIZE]],
+        |inputs| swiglu(inputs[0].clone()),
         |inputs| {
-            let gate = inputs[0].iter().map(|gate| gate / (1.0 + (-gate).exp()));
-            gate.zip(&inputs[1]).map(|(gate, up)| gate * up).collect()
+            let gated = |row: &[f64]| -> Vec<f64> {
+                let (gate, up) = row.split_at(SIZE / 2);
+                let gate = gate.iter().map(|gate| gate / (1.0 + (-gate).exp()));
+                gate.zip(up).map(|(gate, up)| gate * up).collect()
+            };
+            inputs[0].chunks(SIZE).flat_map(gated).collect()
+        },
+    );
+}
+
+/// An id that is looked up twice, one that is not in the table, and one under a picture.
+#[test]
+fn embed_and_splice_gives_table_and_pictures_their_gradients() {
+    const VOCAB_SIZE: usize = 4;
+    assert_gradient(
+        &[[VOCAB_SIZE, SIZE], [1, SIZE]],
+        |inputs| {
+            let device = Default::default();
+            let ids = Tensor::<B, 1, Int>::from_ints([2, VOCAB_SIZE as i32, 0, 2, 1], &device);
+            let picture = SplicedRows {
+                start: 2,
+                rows: inputs[1].clone(),
+            };
+            embed_and_splice(inputs[0].clone(), ids, vec![picture], DType::F32)
+        },
+        |inputs| {
+            let row = |id: usize| inputs[0][id * SIZE..][..SIZE].to_vec();
+            let nothing = vec![0.0; SIZE];
+            [row(2), nothing, inputs[1].clone(), row(2), row(1)].concat()
         },
     );
 }
@@ -215,8 +242,8 @@ fn attention_prefill_gives_every_input_its_gradient() {
                 key: slab(&inputs[1]),
                 value: slab(&inputs[2]),
             };
-            let rows = [KvRow { slot: 0, len: KEYS }];
-            let answers = attention_prefill(inputs, &rows, AttentionMask::Causal);
+            let views = KvViews::new(vec![KvView::of(0, KEYS)], &Default::default());
+            let answers = attention_prefill(inputs, &views, AttentionMask::Causal);
             answers.reshape([QUERIES * HEADS, SIZE])
         },
         |inputs| {

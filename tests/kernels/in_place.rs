@@ -3,7 +3,9 @@
 use burn::tensor::backend::Backend;
 use burn::tensor::{Tensor, TensorPrimitive};
 use burn_vlm::backend::Cpu;
-use burn_vlm::kernels::{KvRow, RopeAppendInputs, RopeAppended, VlmBackend, rope_append};
+use burn_vlm::kernels::{
+    KvSpan, KvWrite, KvWrites, RopeAppendInputs, RopeAppended, VlmBackend, kv_copy, rope_append,
+};
 
 use crate::numbers::{Numbers, tensor, values};
 
@@ -23,18 +25,17 @@ fn caches<B: Backend>(device: &B::Device) -> Caches<B> {
 /// Appends a token that is turned by no angle; returns the caches and what was appended.
 fn step<B: VlmBackend>(
     (key_cache, value_cache): Caches<B>,
-    row: KvRow,
+    write: KvWrite,
     numbers: &mut Numbers,
 ) -> (Caches<B>, [Vec<f32>; 2]) {
     let device = key_cache.device();
     let angles = [CAPACITY, HEAD_DIM / 2];
-    let key = numbers.tensor::<B, 4>([1, 1, NUM_KV_HEADS, HEAD_DIM], &device);
-    let value = numbers.tensor::<B, 4>([1, 1, NUM_KV_HEADS, HEAD_DIM], &device);
-    let written = [values(key.clone()), values(value.clone())];
+    // As many queries as keys.
+    let qkv = numbers.tensor::<B, 4>([1, 1, 3 * NUM_KV_HEADS, HEAD_DIM], &device);
+    let heads = |part: usize| part * NUM_KV_HEADS..(part + 1) * NUM_KV_HEADS;
+    let written = [1, 2].map(|part| values(qkv.clone().slice_dim(2, heads(part))));
     let inputs = RopeAppendInputs {
-        query: key.clone(),
-        key,
-        value,
+        qkv,
         key_cache,
         value_cache,
         cos: Tensor::ones(angles, &device),
@@ -44,15 +45,23 @@ fn step<B: VlmBackend>(
         key_cache,
         value_cache,
         ..
-    } = rope_append(inputs, &[row]);
+    } = rope_append(inputs, &KvWrites::new(vec![write], &device));
     ((key_cache, value_cache), written)
 }
 
-/// What a cache must hold: each token's rows where slot and position say, else NaN.
-fn write(cache: &mut [f32], row: KvRow, token: &[f32]) {
+/// What a cache must hold: each token's rows where slot and place say, else NaN.
+fn note(cache: &mut [f32], write: KvWrite, token: &[f32]) {
     for (head, source) in token.chunks(HEAD_DIM).enumerate() {
-        let start = ((row.slot * NUM_KV_HEADS + head) * CAPACITY + row.len) * HEAD_DIM;
+        let start = ((write.slot * NUM_KV_HEADS + head) * CAPACITY + write.place) * HEAD_DIM;
         cache[start..start + HEAD_DIM].copy_from_slice(source);
+    }
+}
+
+fn write(slot: usize, place: usize) -> KvWrite {
+    KvWrite {
+        slot,
+        place,
+        position: place,
     }
 }
 
@@ -64,11 +73,11 @@ fn assert_stays<B: VlmBackend>(place: impl Fn(&Tensor<B, 4>) -> String) {
     let mut expected = [(); 2].map(|()| vec![f32::NAN; SLAB.iter().product()]);
     let places = (place(&caches.0), place(&caches.1));
     for len in 0..100 {
-        let row = KvRow { slot: 1, len };
+        let write = write(1, len);
         let written;
-        (caches, written) = step(caches, row, &mut numbers);
+        (caches, written) = step(caches, write, &mut numbers);
         for (expected, written) in expected.iter_mut().zip(&written) {
-            write(expected, row, written);
+            note(expected, write, written);
         }
         assert_eq!(
             (place(&caches.0), place(&caches.1)),
@@ -98,9 +107,14 @@ fn primitive<B: Backend>(cache: &Tensor<B, 4>) -> burn::tensor::ops::FloatTensor
     }
 }
 
+/// Where the memory of a cache begins.
+fn address(cache: &Tensor<Cpu, 4>) -> String {
+    format!("{:?}", primitive(cache).bytes().as_ptr())
+}
+
 #[test]
 fn a_hundred_tokens_leave_the_cache_at_its_address() {
-    assert_stays::<Cpu>(|cache| format!("{:?}", primitive(cache).bytes().as_ptr()));
+    assert_stays::<Cpu>(address);
 }
 
 #[test]
@@ -108,24 +122,85 @@ fn a_hundred_tokens_leave_the_cache_at_its_address() {
 fn a_shared_cache_is_refused() {
     let caches = caches::<Cpu>(&Default::default());
     let _reader = caches.0.clone();
-    step(caches, KvRow { slot: 0, len: 0 }, &mut Numbers::new(1));
+    step(caches, write(0, 0), &mut Numbers::new(1));
+}
+
+/// The first places of slot 0.
+const FORKED: KvSpan = KvSpan {
+    slot: 0,
+    start: 0,
+    len: 50,
+};
+
+/// Copies places back and forth and asks `place` where the slab is after each time.
+fn assert_copies_stay<B: VlmBackend>(place: impl Fn(&Tensor<B, 4>) -> String) {
+    let device = Default::default();
+    let mut slab = Numbers::new(7).tensor::<B, 4>(SLAB, &device);
+    let before = place(&slab);
+    for turn in 0..10 {
+        let from = KvSpan {
+            slot: turn % 2,
+            ..FORKED
+        };
+        slab = kv_copy(slab, from, 1 - from.slot);
+        assert_eq!(place(&slab), before, "moved by copy {turn}");
+    }
+}
+
+#[test]
+fn copied_places_leave_the_cache_at_its_address() {
+    assert_copies_stay::<Cpu>(address);
+}
+
+#[test]
+#[should_panic(expected = "never copied")]
+fn places_of_a_shared_cache_are_not_copied() {
+    let (slab, _) = caches::<Cpu>(&Default::default());
+    let _reader = slab.clone();
+    kv_copy(slab, FORKED, 1);
 }
 
 #[cfg(feature = "wgpu")]
-#[test]
-fn a_hundred_tokens_leave_the_cache_in_its_memory_on_a_gpu() {
+mod on_a_gpu {
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+
     use burn_vlm::backend::Wgpu;
-    // The identity of a buffer is told by its `Debug` alone; what follows it says where the
-    // allocator has it at the moment.
-    let identity = |cache: &Tensor<Wgpu, 4>| {
+
+    use super::*;
+    use crate::device::has_device;
+
+    /// The identity of a buffer is told by its `Debug` alone; what follows it says where the
+    /// allocator has it at the moment.
+    fn identity(cache: &Tensor<Wgpu, 4>) -> String {
         let memory = format!("{:?}", primitive(cache).handle.memory);
         memory
             .split("location")
             .next()
             .map(str::to_owned)
             .expect("a split has a first part")
-    };
-    if crate::device::has_device::<burn_vlm::backend::Wgpu>("wgpu") {
-        assert_stays::<Wgpu>(identity);
+    }
+
+    #[test]
+    fn a_hundred_tokens_leave_the_cache_in_its_memory() {
+        if has_device::<Wgpu>("wgpu") {
+            assert_stays::<Wgpu>(identity);
+        }
+    }
+
+    #[test]
+    fn copied_places_leave_the_cache_in_its_memory() {
+        if has_device::<Wgpu>("wgpu") {
+            assert_copies_stay::<Wgpu>(identity);
+        }
+    }
+
+    #[test]
+    fn places_of_a_shared_cache_are_not_copied() {
+        if has_device::<Wgpu>("wgpu") {
+            let (slab, _) = caches::<Wgpu>(&Default::default());
+            let _reader = slab.clone();
+            let copy = AssertUnwindSafe(|| kv_copy(slab, FORKED, 1));
+            assert!(catch_unwind(copy).is_err());
+        }
     }
 }

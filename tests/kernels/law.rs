@@ -2,7 +2,7 @@
 
 use burn::tensor::DType;
 use burn_vlm::backend::Cpu;
-use burn_vlm::kernels::{Case, Catalogue, Implementation, KernelEntry, KernelTrace, VlmBackend};
+use burn_vlm::kernels::{Case, Implementation, KernelEntry, KernelTrace, VlmBackend};
 
 /// What came of running every case.
 #[derive(Debug, Default)]
@@ -48,16 +48,6 @@ impl Outcome {
             wrong.join("\n")
         );
     }
-}
-
-/// Runs every case of every kernel, its inputs rounded to each of `dtypes`.
-pub(crate) fn run_catalogue<B: VlmBackend>(device: &B::Device, dtypes: &[DType]) -> Outcome {
-    let mut outcome = Outcome::default();
-    let entries = Catalogue::<B>::ENTRIES.iter();
-    for (entry, truth) in entries.zip(Catalogue::<Cpu>::ENTRIES) {
-        run_entry(entry, truth, device, dtypes, &mut outcome);
-    }
-    outcome
 }
 
 /// Runs every case of one kernel.
@@ -107,7 +97,7 @@ fn run_case<B: VlmBackend>(
                 .push(format!("{name}, output {index}: {deviation}"));
         }
     }
-    let why: Vec<_> = report.refusals().map(|(_, reason)| reason).collect();
+    let why: Vec<_> = report.refusals().map(|(_, why)| why.to_string()).collect();
     let mut calls = report.calls();
     if !why.is_empty() {
         outcome
@@ -119,25 +109,5 @@ fn run_case<B: VlmBackend>(
             .push(format!("{name}: by the reference"));
     } else {
         outcome.passed += 1;
-    }
-}
-
-#[test]
-fn every_case_is_answered_by_a_cpu_kernel() {
-    let dtypes = [DType::F32, DType::F16, DType::BF16];
-    let outcome = run_catalogue::<Cpu>(&Default::default(), &dtypes);
-    outcome.report("flex");
-    assert!(outcome.refused.is_empty() && outcome.by_reference.is_empty());
-    assert!(outcome.not_run.is_empty());
-}
-
-#[test]
-fn names_of_cases_are_unique() {
-    for entry in Catalogue::<Cpu>::ENTRIES {
-        let mut names: Vec<_> = (entry.cases)().into_iter().map(|case| case.name).collect();
-        let count = names.len();
-        names.sort();
-        names.dedup();
-        assert_eq!(names.len(), count, "{}", entry.name);
     }
 }

@@ -5,8 +5,8 @@ use anyhow::Result;
 use burn_vlm::backend::Cpu;
 use burn_vlm::kernels::VlmBackend;
 use burn_vlm::{
-    Answer, AnyAnswerStream, AnyPipeline, AskRequest, DeviceName, LoadOptions, MultimodalPipeline,
-    PipelineVisitor,
+    Answer, AnyAnswerStream, AnyImage, AnyPipeline, AskRequest, DeviceName, Error, LoadOptions,
+    MultimodalPipeline, PipelineVisitor, RequestError,
 };
 
 use crate::fixture::{LLAVA, demo_folder, open, open_with};
@@ -21,12 +21,17 @@ fn open_any(device: DeviceName) -> Result<AnyPipeline> {
     Ok(AnyPipeline::open(model_folder(LLAVA), device, &options())?)
 }
 
-#[test]
-fn any_pipeline_on_the_cpu_answers_as_the_cpu_pipeline() -> Result<()> {
-    let (any, typed) = (
+/// The same model on the CPU, chosen at run time and in the code.
+fn open_both() -> Result<(AnyPipeline, MultimodalPipeline<Cpu>)> {
+    Ok((
         open_any(DeviceName::Cpu)?,
         open_with::<Cpu>(LLAVA, options())?,
-    );
+    ))
+}
+
+#[test]
+fn any_pipeline_on_the_cpu_answers_as_the_cpu_pipeline() -> Result<()> {
+    let (any, typed) = open_both()?;
     let request = AskRequest::new()
         .image(picture(8))
         .user("What is this?")
@@ -44,6 +49,95 @@ fn any_pipeline_on_the_cpu_answers_as_the_cpu_pipeline() -> Result<()> {
     Ok(())
 }
 
+#[test]
+fn what_any_pipeline_tells_of_itself_is_what_the_cpu_pipeline_tells() -> Result<()> {
+    let (any, typed) = open_both()?;
+    assert_eq!(any.device_name(), typed.device_name());
+    assert_eq!(any.context_length(), typed.context_length());
+    assert_eq!(any.load_report(), typed.load_report());
+    assert_eq!(any.spec().family.name, typed.spec().family.name);
+    let ids = |tokenizer: &burn_vlm::text::Tokenizer| tokenizer.encode("a red circle");
+    assert_eq!(ids(any.tokenizer())?, ids(typed.tokenizer())?);
+    let answer = any.answer(&AskRequest::text("Why?").max_new_tokens(1))?;
+    assert_eq!(answer.timings.load, any.load_time());
+    Ok(())
+}
+
+#[test]
+fn a_clone_of_any_pipeline_takes_its_pictures() -> Result<()> {
+    let any = open_any(DeviceName::Cpu)?;
+    let photo = any.encode(&picture(8))?;
+    assert_eq!(
+        any.clone().ask(&photo, "Why?")?.token_ids,
+        any.ask(&photo, "Why?")?.token_ids
+    );
+    assert_eq!(any.session().pipeline().device(), any.device());
+    Ok(())
+}
+
+#[test]
+fn a_picture_of_any_pipeline_is_the_one_of_the_cpu_pipeline() -> Result<()> {
+    let (any, typed) = open_both()?;
+    let (ours, expected) = (any.encode(&picture(8))?, typed.encode(&picture(8))?);
+    assert_eq!(ours.num_rows(), expected.num_rows());
+    assert_eq!(ours.layout(), expected.layout());
+    assert_eq!(&any.layout(picture(8).size())?, expected.layout());
+    assert_eq!(ours.kernels(), expected.kernels());
+    let answer = any.ask(&ours, "Why?")?;
+    assert_eq!(answer.timings.image, ours.image_time());
+    assert_eq!(answer.timings.encode, ours.encode_time());
+    let (ours, expected) = (any.preprocess(&picture(8))?, typed.preprocess(&picture(8))?);
+    assert_eq!(ours, expected);
+    Ok(())
+}
+
+#[test]
+fn a_prompt_of_any_pipeline_holds_the_rows_of_pictures_of_both_kinds() -> Result<()> {
+    let (any, typed) = open_both()?;
+    let mixed = AskRequest::<AnyImage>::new()
+        .image(any.encode(&picture(8))?.into())
+        .image(picture(9).into())
+        .user("Which?")
+        .max_new_tokens(5);
+    let plain = AskRequest::new()
+        .image(picture(8))
+        .image(picture(9))
+        .user("Which?")
+        .max_new_tokens(5);
+    assert_eq!(any.prompt(&mixed)?, typed.prompt(&plain)?);
+    assert_eq!(
+        any.answer(&mixed)?.token_ids,
+        typed.answer(&plain)?.token_ids
+    );
+    Ok(())
+}
+
+#[test]
+fn a_picture_of_another_pipeline_is_refused() -> Result<()> {
+    let any = open_any(DeviceName::Cpu)?;
+    let foreign = open_any(DeviceName::Cpu)?.encode(&picture(8))?;
+    assert_is_foreign(any.ask(&foreign, "What is this?"));
+    let request = AskRequest::new().image(foreign).user("What is this?");
+    assert_is_foreign(any.prompt(&request));
+    assert_is_foreign(any.session().turn(&request));
+    Ok(())
+}
+
+/// Pictures that were encoded by a typed pipeline meet any pipeline as those of `encode` do.
+#[cfg(feature = "train")]
+#[test]
+fn a_picture_of_a_backend_that_was_not_chosen_is_refused() -> Result<()> {
+    let photo = open::<burn_autodiff::Autodiff<Cpu>>(LLAVA)?.encode(&picture(8))?;
+    let photo = burn_vlm::AnyEncodedImage::from(photo);
+    assert_is_foreign(open_any(DeviceName::Cpu)?.ask(&photo, "What is this?"));
+    Ok(())
+}
+
+fn assert_is_foreign<T: std::fmt::Debug>(result: burn_vlm::Result<T>) {
+    let is_foreign = matches!(result, Err(Error::Request(RequestError::ForeignImage)));
+    assert!(is_foreign, "{result:?}");
+}
+
 fn assert_ends_as_its_pieces(mut stream: AnyAnswerStream<'_>, expected: &Answer) -> Result<()> {
     assert_eq!((stream.text(), stream.finish_reason()), ("", None));
     let pieces = stream.by_ref().collect::<burn_vlm::Result<String>>()?;
@@ -55,10 +149,7 @@ fn assert_ends_as_its_pieces(mut stream: AnyAnswerStream<'_>, expected: &Answer)
 
 #[test]
 fn a_session_of_any_pipeline_answers_as_one_of_the_cpu_pipeline() -> Result<()> {
-    let (any, typed) = (
-        open_any(DeviceName::Cpu)?,
-        open_with::<Cpu>(LLAVA, options())?,
-    );
+    let (any, typed) = open_both()?;
     let (mut ours, mut expected) = (any.session(), typed.session());
     let first = AskRequest::new()
         .image(picture(8))
@@ -72,6 +163,7 @@ fn a_session_of_any_pipeline_answers_as_one_of_the_cpu_pipeline() -> Result<()> 
         );
     }
     assert_eq!(ours.messages(), expected.messages());
+    assert_eq!(ours.cached_tokens(), expected.cached_tokens());
     assert!(ours.undo() && expected.undo());
     let stream = ours.stream(&second)?;
     assert_ends_as_its_pieces(stream, &expected.turn(&second)?)?;
@@ -135,13 +227,7 @@ fn device_names_are_read_as_they_are_written() -> Result<()> {
 #[cfg(feature = "wgpu")]
 #[test]
 fn a_picture_of_another_backend_is_refused() -> Result<()> {
-    use burn_vlm::{Error, RequestError};
-
     let photo = open_any(DeviceName::Cpu)?.encode(&picture(8))?;
-    let error = open_any(DeviceName::Wgpu)?
-        .ask(&photo, "What is this?")
-        .err();
-    let is_expected = matches!(error, Some(Error::Request(RequestError::ForeignImage)));
-    assert!(is_expected, "{error:?}");
+    assert_is_foreign(open_any(DeviceName::Wgpu)?.ask(&photo, "What is this?"));
     Ok(())
 }

@@ -57,7 +57,7 @@ fn rows_of_different_lengths_equal_the_sequences_alone<B: VlmBackend>() -> Resul
         }
         for step in 0..6 {
             let chosen: Vec<u32> = logits.iter().map(|logits| best(logits)).collect();
-            let embeds = decoder.embed_tokens.forward(&chosen, vec![]);
+            let embeds = decoder.embed(&chosen, vec![]);
             let rows = values(decoder.decode(embeds, &mut cache, &SLOTS)?)?;
             logits = rows.chunks_exact(vocab_size).map(<[f32]>::to_vec).collect();
             for (row, id) in chosen.iter().enumerate() {
@@ -82,7 +82,7 @@ fn a_step_touches_no_other_slot<B: VlmBackend>() -> Result<()> {
             LogitsFor::Nothing,
         )?;
     }
-    let embed = |id: u32| decoder.embed_tokens.forward(&[id], vec![]);
+    let embed = |id: u32| decoder.embed(&[id], vec![]);
     for id in 40..48 {
         decoder.decode(embed(id), &mut cache, &[1])?;
     }
@@ -102,7 +102,7 @@ fn a_full_slot_is_an_error_and_changes_nothing<B: VlmBackend>() -> Result<()> {
     let len = case.input.len();
     let mut cache = case.cache(2, len);
     decoder.prefill(case.embeds(&case.input), &mut cache, 0, LogitsFor::Nothing)?;
-    let both = decoder.embed_tokens.forward(&[40, 41], vec![]);
+    let both = decoder.embed(&[40, 41], vec![]);
     let full = CacheFull {
         needed: len + 1,
         capacity: len,

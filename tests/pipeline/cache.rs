@@ -26,6 +26,9 @@ laws![
     a_sequence_that_goes_on_differently_equals_a_fresh_one,
     a_reading_that_was_stopped_between_chunks_leaves_no_trace,
     equal_ids_under_another_picture_are_read_again,
+    what_the_device_has_not_answered_for_is_read_again,
+    a_fork_goes_on_as_its_origin_would,
+    forks_that_step_together_equal_each_alone,
 ];
 
 const QUESTION: &str = "Name three colours and count the shapes.";
@@ -53,7 +56,7 @@ fn case_across_a_border<B: VlmBackend>(border: usize) -> Result<Case<B>> {
         )
     };
     // Every further word is one token.
-    let start = with_system(1)?.input.images[0].start;
+    let start = with_system(1)?.input.images[0].place.start;
     let case = with_system(1 + border - photo.num_rows() / 2 - start)?;
     let rows = case.input.images[0].range();
     ensure!(
@@ -79,8 +82,8 @@ fn a_sequence_that_grows_equals_one_that_had_the_room<B: VlmBackend>() -> Result
     for name in [LLAVA, "dynamic_rope"] {
         let case = fixture_case::<B>(name)?;
         let (capacity, device) = (case.input.len() + 12, case.pipeline.device());
-        let config = &case.pipeline.spec().config.decoder;
-        let mut growing = Sequence::growing(config, 8, capacity, device);
+        let decoder = &case.pipeline.model().decoder;
+        let mut growing = Sequence::alone(decoder, 8, capacity, device);
         // It holds the start of the prompt when it has to grow for the rest.
         let mut start = case.input.clone();
         start.token_ids.truncate(6);
@@ -229,7 +232,6 @@ fn a_sequence_that_goes_on_differently_equals_a_fresh_one<B: VlmBackend>() -> Re
 /// Reads the first chunk of `case` and stops there: in the middle of its picture.
 fn read_one_chunk<B: VlmBackend>(case: &Case<B>) -> Result<Sequence<B>> {
     let mut sequence = case.sequence(case.input.len() + 2);
-    let config = &case.pipeline.spec().config.decoder;
     let chunks = Cell::new(0);
     let go_on = || {
         chunks.set(chunks.get() + 1);
@@ -240,7 +242,7 @@ fn read_one_chunk<B: VlmBackend>(case: &Case<B>) -> Result<Sequence<B>> {
         }
     };
     let decoder = &case.pipeline.model().decoder;
-    let logits = sequence.read(decoder, config, &case.input, go_on)?;
+    let logits = sequence.read(decoder, &case.input, go_on)?;
     assert!(logits.is_none());
     assert_eq!(sequence.len(), PREFILL_CHUNK_TOKENS);
     Ok(sequence)
@@ -250,7 +252,7 @@ fn a_reading_that_was_stopped_between_chunks_leaves_no_trace<B: VlmBackend>() ->
     let case = case_across_a_border::<B>(PREFILL_CHUNK_TOKENS)?;
     let mut other_picture = case.input.clone();
     other_picture.images[0].key = 77;
-    other_picture.images[0].rows = Tensor::ones_like(&other_picture.images[0].rows);
+    other_picture.images[0].place.rows = Tensor::ones_like(&other_picture.images[0].place.rows);
     let mut ids_alone = case.input.clone();
     ids_alone.images.clear();
     let longer = case.input_with(&[9, 10]);
@@ -278,7 +280,7 @@ fn equal_ids_under_another_picture_are_read_again<B: VlmBackend>() -> Result<()>
     let case = fixture_case::<B>(LLAVA)?;
     let mut other = case.input.clone();
     other.images[0].key = 77;
-    other.images[0].rows = Tensor::ones_like(&other.images[0].rows);
+    other.images[0].place.rows = Tensor::ones_like(&other.images[0].place.rows);
     let mut sequence = case.sequence(case.input.len());
     let first = case.read(&mut sequence, &case.input)?;
     let ours = case.read(&mut sequence, &other)?;
@@ -287,5 +289,92 @@ fn equal_ids_under_another_picture_are_read_again<B: VlmBackend>() -> Result<()>
     assert_ne!(first, ours, "the picture decides something");
     let again = case.read(&mut sequence, &case.input)?;
     assert_same_logits("the first picture again", &again, &first, case.vocab_size());
+    Ok(())
+}
+
+fn what_the_device_has_not_answered_for_is_read_again<B: VlmBackend>() -> Result<()> {
+    for name in [LLAVA, "dynamic_rope"] {
+        let case = fixture_case::<B>(name)?;
+        let decoder = &case.pipeline.model().decoder;
+        let capacity = case.input.len() + 12;
+        let mut sequence = case.sequence(capacity);
+        case.read(&mut sequence, &case.input)?;
+        let held = sequence.len();
+        // Queued and never answered: a caller that failed in between says nothing.
+        for token_id in [7, 8] {
+            sequence.step(decoder, token_id, || ControlFlow::Continue(()))?;
+        }
+        sequence.rollback();
+        let mut expected = case.sequence(capacity);
+        // Scaling beyond the trained context leaves nothing that could be kept.
+        assert!(
+            [0, held].contains(&sequence.len()),
+            "{name}: {}",
+            sequence.len()
+        );
+        let other = case.input_with(&[9, 10]);
+        let ours = case.read(&mut sequence, &other)?;
+        let theirs = case.read(&mut expected, &other)?;
+        assert_same_logits(name, &ours, &theirs, case.vocab_size());
+    }
+    Ok(())
+}
+
+fn a_fork_goes_on_as_its_origin_would<B: VlmBackend>() -> Result<()> {
+    for name in [LLAVA, "dynamic_rope", "llama3_rope"] {
+        let case = fixture_case::<B>(name)?;
+        let capacity = case.input.len() + 12;
+        let (expected_ids, expected) = case.greedy(&mut case.sequence(capacity), 8)?;
+        let mut origin = case.sequence(capacity);
+        origin.poison();
+        case.read(&mut origin, &case.input)?;
+        let mut fork = origin.fork();
+        case.step(&mut fork, expected_ids[0])?;
+        // Of a fork, with a token of its own; and one that nobody goes on with.
+        let mut second = fork.fork();
+        drop(origin.fork());
+        for sequence in [&mut origin, &mut fork, &mut second] {
+            let (token_ids, logits) = case.greedy(sequence, 8)?;
+            assert_eq!(token_ids, expected_ids, "{name}");
+            assert_same_logits(name, &logits, &expected, case.vocab_size());
+        }
+        // Cut back into what they share, each reads on alone.
+        let other = case.input_with(&[9, 10]);
+        let theirs = case.read(&mut case.sequence(capacity), &other)?;
+        for sequence in [&mut second, &mut origin, &mut fork] {
+            let ours = case.read(sequence, &other)?;
+            assert_same_logits(name, &ours, &theirs, case.vocab_size());
+        }
+    }
+    Ok(())
+}
+
+fn forks_that_step_together_equal_each_alone<B: VlmBackend>() -> Result<()> {
+    for name in [LLAVA, "dynamic_rope"] {
+        let case = fixture_case::<B>(name)?;
+        let decoder = &case.pipeline.model().decoder;
+        let capacity = case.input.len() + 12;
+        let mut origin = case.sequence(capacity);
+        case.read(&mut origin, &case.input)?;
+        let mut forks = [origin.fork(), origin.fork(), origin];
+        let mut alone = [(); 3].map(|()| case.sequence(capacity));
+        for sequence in &mut alone {
+            case.read(sequence, &case.input)?;
+        }
+        // The second has a longer text of its own.
+        case.step(&mut forks[1], 30)?;
+        case.step(&mut alone[1], 30)?;
+        for token_ids in [[5, 6, 7], [7, 7, 5]] {
+            let mut together: Vec<_> = forks.iter_mut().collect();
+            let logits = Sequence::step_together(decoder, &mut together, &token_ids)?;
+            let rows = values(logits)?;
+            forks.iter_mut().for_each(Sequence::commit);
+            let rows = rows.chunks_exact(case.vocab_size());
+            for ((row, sequence), token_id) in rows.zip(&mut alone).zip(token_ids) {
+                let expected = case.step(sequence, token_id)?;
+                assert_same_logits(name, row, &expected, case.vocab_size());
+            }
+        }
+    }
     Ok(())
 }

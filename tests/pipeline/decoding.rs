@@ -30,8 +30,10 @@ impl<B: VlmBackend> Case<B> {
         let prompt = pipeline.prompt(request)?;
         let images = prompt.image_spans.iter().map(|span| InputImage {
             key: span.image as u64,
-            start: span.start,
-            rows: images[span.image].rows(),
+            place: SplicedRows {
+                start: span.start,
+                rows: images[span.image].rows(),
+            },
         });
         let input = DecoderInput {
             images: images.collect(),
@@ -51,36 +53,27 @@ impl<B: VlmBackend> Case<B> {
 
     /// An empty cache of sequences of up to `capacity` tokens.
     pub(crate) fn cache(&self, num_slots: usize, capacity: usize) -> KvCache<B> {
-        KvCache::new(
-            &self.pipeline.spec().config.decoder,
-            num_slots,
-            capacity,
-            self.pipeline.device(),
-        )
+        let decoder = &self.pipeline.model().decoder;
+        decoder.new_cache(num_slots, capacity, self.pipeline.device())
     }
 
     pub(crate) fn sequence(&self, capacity: usize) -> Sequence<B> {
-        let config = &self.pipeline.spec().config.decoder;
-        Sequence::new(config, capacity, self.pipeline.device())
+        let decoder = &self.pipeline.model().decoder;
+        Sequence::alone(decoder, capacity, capacity, self.pipeline.device())
     }
 
     /// The rows that the decoder reads: embeddings, and pictures in their places.
     pub(crate) fn embeds(&self, input: &DecoderInput<B>) -> Tensor<B, 2> {
         let images = input.images.iter();
-        let images = images.map(|image| SplicedRows {
-            start: image.start,
-            rows: image.rows.clone(),
-        });
+        let images = images.map(|image| image.place.clone());
         let decoder = &self.pipeline.model().decoder;
-        decoder
-            .embed_tokens
-            .forward(&input.token_ids, images.collect())
+        decoder.embed(&input.token_ids, images.collect())
     }
 
     /// The logits of every token of `input`, from one forward into an empty cache.
     pub(crate) fn whole(&self, input: &DecoderInput<B>) -> Result<Vec<f32>> {
         let mut cache = self.cache(1, input.len());
-        cache.rotate_for(&self.pipeline.spec().config.decoder, input.len());
+        cache.rotate_for(0, input.len());
         let decoder = &self.pipeline.model().decoder;
         let logits = decoder.prefill(self.embeds(input), &mut cache, 0, LogitsFor::All)?;
         values(logits.context("the logits of every token were asked for")?)
@@ -92,17 +85,20 @@ impl<B: VlmBackend> Case<B> {
         sequence: &mut Sequence<B>,
         input: &DecoderInput<B>,
     ) -> Result<Vec<f32>> {
-        let config = &self.pipeline.spec().config.decoder;
         let decoder = &self.pipeline.model().decoder;
-        let go_on = || ControlFlow::Continue(());
-        let logits = sequence.read(decoder, config, input, go_on)?;
-        values(logits.context("nobody stopped the reading")?)
+        let logits = sequence.read(decoder, input, || ControlFlow::Continue(()))?;
+        let logits = values(logits.context("nobody stopped the reading")?)?;
+        sequence.commit();
+        Ok(logits)
     }
 
     /// As [`read`](Self::read), for one more token.
     pub(crate) fn step(&self, sequence: &mut Sequence<B>, token_id: u32) -> Result<Vec<f32>> {
-        let config = &self.pipeline.spec().config.decoder;
-        values(sequence.step(&self.pipeline.model().decoder, config, token_id)?)
+        let decoder = &self.pipeline.model().decoder;
+        let logits = sequence.step(decoder, token_id, || ControlFlow::Continue(()))?;
+        let logits = values(logits.context("nobody stopped the reading")?)?;
+        sequence.commit();
+        Ok(logits)
     }
 
     /// The tokens of a greedy answer, and the logits that each was chosen from.

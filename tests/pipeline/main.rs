@@ -38,6 +38,8 @@ macro_rules! laws {
 mod any;
 mod batches;
 mod cache;
+mod compute;
+mod decoders;
 mod decoding;
 #[cfg(feature = "cuda")]
 #[path = "../support/device.rs"]
@@ -48,6 +50,7 @@ mod interruptions;
 mod loading;
 mod parity;
 mod pictures;
+mod plans;
 mod prompts;
 #[path = "../../examples/common/fixture.rs"]
 mod reference;

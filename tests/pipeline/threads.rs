@@ -3,13 +3,13 @@
 use burn_vlm::generation::Sequence;
 use burn_vlm::kernels::VlmBackend;
 use burn_vlm::{
-    Answer, AnswerStream, AnyPipeline, AnySession, AskRequest, CancelToken, EncodedImage, Error,
-    ImageInput, MultimodalPipeline, Session, SessionStream,
+    Answer, AnswerStream, AnyAnswerStream, AnyEncodedImage, AnyImage, AnyPipeline, AnySession,
+    AskRequest, CancelToken, EncodedImage, Error, ImageInput, MultimodalPipeline, Session,
+    SessionStream,
 };
 
 laws![what_serves_many_threads_is_send_and_sync];
 
-fn is_send<T: Send>() {}
 fn is_send_and_sync<T: Send + Sync>() {}
 
 fn what_serves_many_threads_is_send_and_sync<B: VlmBackend>() -> anyhow::Result<()> {
@@ -21,10 +21,13 @@ fn what_serves_many_threads_is_send_and_sync<B: VlmBackend>() -> anyhow::Result<
     is_send_and_sync::<Answer>();
     is_send_and_sync::<Error>();
     is_send_and_sync::<AnyPipeline>();
-    is_send::<AnySession>();
-    is_send::<Session<B>>();
-    is_send::<Sequence<B>>();
-    is_send::<AnswerStream<'_, B>>();
-    is_send::<SessionStream<'_, B>>();
+    is_send_and_sync::<AnyImage>();
+    is_send_and_sync::<AnyEncodedImage>();
+    is_send_and_sync::<AnySession>();
+    is_send_and_sync::<AnyAnswerStream<'_>>();
+    is_send_and_sync::<Session<B>>();
+    is_send_and_sync::<Sequence<B>>();
+    is_send_and_sync::<AnswerStream<'_, B>>();
+    is_send_and_sync::<SessionStream<'_, B>>();
     Ok(())
 }

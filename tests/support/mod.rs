@@ -1,5 +1,7 @@
 //! What the integration tests share: where models and pictures lie, and files to be damaged.
 
+#[path = "../../examples/common/repository.rs"]
+mod repository;
 mod safetensors_file;
 
 use std::fs;
@@ -9,12 +11,8 @@ use burn_vlm::ImageInput;
 use burn_vlm::image::ImageSize;
 use serde_json::Value;
 
+pub(crate) use repository::repository;
 pub(crate) use safetensors_file::SafetensorsFile;
-
-/// A file or folder of this repository.
-pub(crate) fn repository(path: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
-}
 
 /// The checkpoint of a fixture.
 pub(crate) fn model_folder(name: &str) -> PathBuf {

@@ -5,7 +5,7 @@ use burn::tensor::ops::FloatTensor;
 
 use super::{NAME, reference};
 use crate::kernels::VlmBackend;
-use crate::kernels::catalogue::{Case, Inputs, KernelEntry, Order, Output, Problem, Work};
+use crate::kernels::cases::{Case, Inputs, KernelEntry, Order, Output, Problem, Work};
 
 pub(in crate::kernels) const fn entry<B: VlmBackend>() -> KernelEntry<B> {
     KernelEntry {

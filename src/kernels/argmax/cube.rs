@@ -6,7 +6,8 @@ use burn_cubecl::tensor::CubeTensor;
 use cubecl::prelude::*;
 
 use crate::kernels::LaunchRefused;
-use crate::kernels::launch::{Grid, output};
+use crate::kernels::cube::reduce::row_of_cube;
+use crate::kernels::launch::{DeviceProperties, Operand, RowWise, output};
 
 /// The bits of a forbidden token's logit.
 const NEGATIVE_INFINITY: u32 = 0xFF80_0000;
@@ -20,7 +21,8 @@ fn argmax_kernel<E: Float, I: Int>(
     #[define(I)] _id_dtype: StorageType,
 ) {
     let vocab_size = logits.shape(1) as u32;
-    let start = CUBE_POS_X as usize * logits.stride(0);
+    let row = row_of_cube(logits.shape(0));
+    let start = row * logits.stride(0);
     let mut logit_of = SharedMemory::<f32>::new(comptime!(units as usize));
     let mut id_of = SharedMemory::<u32>::new(comptime!(units as usize));
     let mut nonsense_of = SharedMemory::<u32>::new(comptime!(units as usize));
@@ -62,7 +64,7 @@ fn argmax_kernel<E: Float, I: Int>(
     if UNIT_POS_X == 0 {
         let is_forbidden = u32::reinterpret(logit_of[0]) == NEGATIVE_INFINITY;
         let id = select(is_forbidden || nonsense_of[0] != 0u32, vocab_size, id_of[0]);
-        ids[CUBE_POS_X as usize] = I::cast_from(id);
+        ids[row] = I::cast_from(id);
     }
 }
 
@@ -82,16 +84,22 @@ pub(in crate::kernels) fn launch<R: CubeRuntime>(
 ) -> Result<CubeTensor<R>, LaunchRefused> {
     let [rows, vocab_size] = logits.shape().dims();
     let ids = output(logits, [rows].into(), id_dtype);
-    let mut grid = Grid::row_wise(rows, vocab_size);
-    grid.shared_memory_bytes *= 3;
-    let (cubes, units) = grid.check(&[logits, &ids])?;
+    // Every unit shares its best logit, that token, and whether it has seen nonsense.
+    let RowWise { team, grid, .. } = RowWise::of_width(
+        [rows, vocab_size],
+        1,
+        3 * size_of::<u32>(),
+        &[logits, &ids].map(Operand::from),
+        &DeviceProperties::of(&logits.client),
+    )?;
+    let (cubes, units) = grid.size();
     argmax_kernel::launch::<R>(
         &logits.client,
         cubes,
         units,
         logits.clone().into_tensor_arg(),
         ids.clone().into_tensor_arg(),
-        grid.units,
+        team.units,
         logits.dtype.into(),
         id_dtype.into(),
     );

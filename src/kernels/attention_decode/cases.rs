@@ -1,13 +1,13 @@
 //! Problems of [`attention_decode()`](super::attention_decode()).
 
 use burn::tensor::DType;
-use burn::tensor::ops::FloatTensor;
 
 use super::{NAME, reference};
-use crate::kernels::VlmBackend;
-use crate::kernels::attention_prefill::cases::{AttentionProblem, heads};
-use crate::kernels::attention_prefill::{AttentionInputs, AttentionMask, KvRow};
-use crate::kernels::catalogue::{Case, Inputs, KernelEntry, Order, Output, Problem, Work};
+use crate::kernels::attention_prefill::cases::{
+    Arguments, AttentionProblem, heads, mixed_views, span,
+};
+use crate::kernels::cases::{Case, Inputs, KernelEntry, Order, Output, Problem, Work};
+use crate::kernels::{KvView, VlmBackend};
 
 pub(in crate::kernels) const fn entry<B: VlmBackend>() -> KernelEntry<B> {
     KernelEntry {
@@ -20,18 +20,18 @@ pub(in crate::kernels) const fn entry<B: VlmBackend>() -> KernelEntry<B> {
 struct DecodeProblem(AttentionProblem);
 
 impl<B: VlmBackend> Problem<B> for DecodeProblem {
-    type Inputs = AttentionInputs<FloatTensor<B>>;
+    type Inputs = Arguments<B>;
 
     fn inputs(&self, inputs: &Inputs<'_, B>) -> Self::Inputs {
         self.0.arguments(inputs)
     }
 
-    fn kernel(&self, inputs: Self::Inputs) -> Vec<Output<B>> {
-        vec![Output::Float(B::vlm_attention_decode(inputs, &self.0.rows))]
+    fn kernel(&self, (inputs, views): Self::Inputs) -> Vec<Output<B>> {
+        vec![Output::Float(B::vlm_attention_decode(inputs, &views))]
     }
 
-    fn reference(&self, inputs: Self::Inputs) -> Vec<Output<B>> {
-        vec![Output::Float(reference::run::<B>(inputs, &self.0.rows))]
+    fn reference(&self, (inputs, views): Self::Inputs) -> Vec<Output<B>> {
+        vec![Output::Float(reference::run::<B>(inputs, views.views()))]
     }
 
     fn stored(&self) -> Vec<DType> {
@@ -39,7 +39,7 @@ impl<B: VlmBackend> Problem<B> for DecodeProblem {
     }
 
     fn work(&self, dtype: DType) -> Work {
-        self.0.work(dtype, AttentionMask::Bidirectional)
+        self.0.work(dtype)
     }
 }
 
@@ -50,12 +50,9 @@ fn cases<B: VlmBackend>() -> Vec<Case<B>> {
         cache: Some(dtype),
         ..step(heads(4, 2, 64), &[77])
     };
+    let view = |view| AttentionProblem::of_views(heads(4, 2, 64), 1, vec![view]);
     let scattered = AttentionProblem {
-        rows: vec![
-            KvRow { slot: 4, len: 9 },
-            KvRow { slot: 0, len: 65 },
-            KvRow { slot: 2, len: 1 },
-        ],
+        views: vec![KvView::of(4, 9), KvView::of(0, 65), KvView::of(2, 1)],
         num_slots: 5,
         ..step(smollm, &[65])
     };
@@ -77,6 +74,27 @@ fn cases<B: VlmBackend>() -> Vec<Case<B>> {
         ),
         ("an empty slot", step(heads(2, 2, 16), &[0])),
         ("3 rows in slots out of order", scattered),
+        ("a ring", view(KvView::of_ring(1, 90, 71, 90))),
+        (
+            "a prefix in another slot",
+            view(KvView::of_spans(span(0, 2, 60), span(2, 0, 8))),
+        ),
+        (
+            "a window smaller than the keys",
+            view(KvView::of(1, 80).with_window(11)),
+        ),
+        (
+            "a window larger than the keys",
+            view(KvView::of(1, 20).with_window(21)),
+        ),
+        (
+            "rows of every kind of view",
+            AttentionProblem::of_views(smollm, 1, mixed_views()),
+        ),
+        (
+            "40 rows of their own lengths",
+            step(heads(2, 1, 16), &(0..40).collect::<Vec<_>>()),
+        ),
         ("head_dim 16", step(heads(3, 1, 16), &[18])),
         ("head_dim 20", step(heads(4, 2, 20), &[12])),
         ("head_dim 72", step(heads(2, 2, 72), &[40])),

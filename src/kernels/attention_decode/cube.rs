@@ -4,13 +4,14 @@
 use burn_cubecl::CubeRuntime;
 use burn_cubecl::tensor::CubeTensor;
 
-use crate::kernels::attention_prefill::{self, AttentionInputs, AttentionMask};
-use crate::kernels::{KvRow, LaunchRefused};
+use crate::kernels::AttentionMask;
+use crate::kernels::LaunchRefused;
+use crate::kernels::attention_prefill::{self, AttentionInputs};
 
 pub(in crate::kernels) fn launch<R: CubeRuntime>(
     inputs: &AttentionInputs<CubeTensor<R>>,
-    rows: &[KvRow],
+    views: &CubeTensor<R>,
 ) -> Result<CubeTensor<R>, LaunchRefused> {
     // The only query is the last token: it sees every key.
-    attention_prefill::cube::launch(inputs, rows, AttentionMask::Bidirectional)
+    attention_prefill::cube::launch(inputs, views, AttentionMask::Bidirectional)
 }

@@ -2,13 +2,14 @@
 
 use burn_flex::FlexTensor;
 
-use crate::kernels::LaunchRefused;
-use crate::kernels::attention_prefill::{self, AttentionInputs, AttentionMask, KvRow};
+use crate::kernels::AttentionMask;
+use crate::kernels::attention_prefill::{self, AttentionInputs};
+use crate::kernels::{KvView, LaunchRefused};
 
 pub(in crate::kernels) fn run(
     inputs: &AttentionInputs<FlexTensor>,
-    rows: &[KvRow],
+    views: &[KvView],
 ) -> Result<FlexTensor, LaunchRefused> {
     // The only query is the last token: it sees every key.
-    attention_prefill::flex::run(inputs, rows, AttentionMask::Bidirectional)
+    attention_prefill::flex::run(inputs, views, AttentionMask::Bidirectional)
 }

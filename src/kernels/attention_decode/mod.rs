@@ -10,9 +10,9 @@ pub(super) mod reference;
 
 use burn::tensor::Tensor;
 
-use super::attention_prefill::{AttentionInputs, KvRow, check};
+use super::attention_prefill::{AttentionInputs, check};
 use super::shape::assert_shape;
-use super::{VlmBackend, tensor};
+use super::{KvViews, VlmBackend, tensor};
 
 pub(super) const NAME: &str = "attention_decode";
 
@@ -25,14 +25,14 @@ pub(super) const NAME: &str = "attention_decode";
 /// - output: `[batch, 1, num_heads, head_dim]`
 ///
 /// # Panics
-/// If the shapes do not fit or a row lies outside the slab.
+/// If the shapes do not fit or a view lies outside the slab.
 pub fn attention_decode<B: VlmBackend>(
     inputs: AttentionInputs<Tensor<B, 4>>,
-    rows: &[KvRow],
+    views: &KvViews<B>,
 ) -> Tensor<B, 4> {
-    check(&inputs, rows);
+    check(&inputs, views);
     let query = &inputs.query;
     let [batch, num_heads, _, head_dim] = query.dims();
     assert_shape!(query, [batch, num_heads, 1, head_dim]);
-    tensor(B::vlm_attention_decode(inputs.into_primitives(), rows))
+    tensor(B::vlm_attention_decode(inputs.into_primitives(), views))
 }

@@ -1,13 +1,14 @@
 use burn::tensor::backend::Backend;
 use burn::tensor::ops::FloatTensor;
 
-use crate::kernels::KvRow;
-use crate::kernels::attention_prefill::{self, AttentionInputs, AttentionMask};
+use crate::kernels::AttentionMask;
+use crate::kernels::KvView;
+use crate::kernels::attention_prefill::{self, AttentionInputs};
 
 pub(crate) fn run<B: Backend>(
     inputs: AttentionInputs<FloatTensor<B>>,
-    rows: &[KvRow],
+    views: &[KvView],
 ) -> FloatTensor<B> {
-    // The only query is the last token: it sees every key, so no mask is needed.
-    attention_prefill::reference::run::<B>(inputs, rows, AttentionMask::Bidirectional)
+    // The only query is the last token: it sees every key, so no causal mask is needed.
+    attention_prefill::reference::run::<B>(inputs, views, AttentionMask::Bidirectional)
 }

@@ -3,9 +3,9 @@
 use burn::tensor::DType;
 use burn::tensor::ops::FloatTensor;
 
-use super::{AttentionInputs, AttentionMask, KvRow, NAME, reference};
-use crate::kernels::VlmBackend;
-use crate::kernels::catalogue::{Case, Inputs, KernelEntry, Order, Output, Problem, Work};
+use super::{AttentionInputs, AttentionMask, NAME, reference};
+use crate::kernels::cases::{Case, Inputs, KernelEntry, Order, Output, Problem, Work};
+use crate::kernels::{KvSpan, KvView, KvViews, VlmBackend};
 
 pub(in crate::kernels) const fn entry<B: VlmBackend>() -> KernelEntry<B> {
     KernelEntry {
@@ -36,12 +36,16 @@ pub(in crate::kernels) const fn heads(
     }
 }
 
-/// Queries over a slab with NaN in every position that is not filled.
+/// The arguments of either attention, but for the mask.
+pub(in crate::kernels) type Arguments<B> = (AttentionInputs<FloatTensor<B>>, KvViews<B>);
+
+/// Queries over a slab with NaN wherever none of them may look.
 #[derive(Debug, Clone)]
 pub(in crate::kernels) struct AttentionProblem {
     pub(in crate::kernels) heads: Heads,
     pub(in crate::kernels) seq_q: usize,
-    pub(in crate::kernels) rows: Vec<KvRow>,
+    pub(in crate::kernels) views: Vec<KvView>,
+    pub(in crate::kernels) mask: AttentionMask,
     pub(in crate::kernels) num_slots: usize,
     pub(in crate::kernels) capacity: usize,
     pub(in crate::kernels) cache: Option<DType>,
@@ -50,21 +54,41 @@ pub(in crate::kernels) struct AttentionProblem {
 }
 
 impl AttentionProblem {
-    /// Rows of the given lengths, each in the slot of its place, one slot and position to spare.
+    /// Causal rows of the given lengths, each in the slot of its place, one slot and place to spare.
     pub(in crate::kernels) fn of_lengths(heads: Heads, seq_q: usize, lengths: &[usize]) -> Self {
-        let rows = lengths
-            .iter()
-            .enumerate()
-            .map(|(slot, &len)| KvRow { slot, len });
+        let slots = lengths.iter().enumerate();
         Self {
             heads,
             seq_q,
-            rows: rows.collect(),
+            views: slots.map(|(slot, &len)| KvView::of(slot, len)).collect(),
+            mask: AttentionMask::Causal,
             num_slots: lengths.len() + 1,
             capacity: lengths.iter().max().map_or(1, |longest| longest + 1),
             cache: None,
             query_order: Order::RowMajor,
             key_order: Order::RowMajor,
+        }
+    }
+
+    /// Rows of the given views, in a slab with one slot and place to spare.
+    pub(in crate::kernels) fn of_views(heads: Heads, seq_q: usize, views: Vec<KvView>) -> Self {
+        let spans = views.iter().flat_map(|view| view.spans);
+        let sizes = spans.map(|span| (span.slot + 2, span.start + span.len + 1));
+        let (num_slots, capacity) =
+            sizes.fold((1, 1), |all, span| (all.0.max(span.0), all.1.max(span.1)));
+        Self {
+            views,
+            num_slots,
+            capacity,
+            ..Self::of_lengths(heads, seq_q, &[])
+        }
+    }
+
+    /// Every query sees every key.
+    pub(in crate::kernels) fn bidirectional(self) -> Self {
+        Self {
+            mask: AttentionMask::Bidirectional,
+            ..self
         }
     }
 
@@ -81,101 +105,110 @@ impl AttentionProblem {
     pub(in crate::kernels) fn arguments<B: VlmBackend>(
         &self,
         inputs: &Inputs<'_, B>,
-    ) -> AttentionInputs<FloatTensor<B>> {
+    ) -> Arguments<B> {
         let Heads {
             num_heads,
             num_kv_heads,
             head_dim,
         } = self.heads;
-        let query = [self.rows.len(), num_heads, self.seq_q, head_dim];
+        let query = [self.views.len(), num_heads, self.seq_q, head_dim];
         let slab = [self.num_slots, num_kv_heads, self.capacity, head_dim];
         let filled = || match self.key_order {
-            Order::RowMajor => inputs.slab(slab, &self.rows, self.cache),
+            Order::RowMajor => inputs.slab(slab, &self.filled(), self.cache),
             Order::Swapped => inputs.in_order(slab, Order::Swapped),
         };
-        AttentionInputs {
+        let views = KvViews::new(self.views.clone(), inputs.device());
+        views.check(self.views.len(), self.num_slots, self.capacity);
+        let arguments = AttentionInputs {
             query: inputs.in_order(query, self.query_order),
             key: filled(),
             value: filled(),
-        }
+        };
+        (arguments, views)
+    }
+
+    /// The places that some query sees.
+    fn filled(&self) -> Vec<KvSpan> {
+        let seen = self.views.iter().map(|view| {
+            let first = view.seen(0, self.seq_q, self.mask);
+            view.without(first.start)
+        });
+        seen.flat_map(|view| view.spans).collect()
     }
 
     /// Query, answer and the filled part of the slab move once; every query that sees a key pays
     /// two multiply-adds an element.
-    pub(in crate::kernels) fn work(&self, dtype: DType, mask: AttentionMask) -> Work {
+    pub(in crate::kernels) fn work(&self, dtype: DType) -> Work {
         let Heads {
             num_heads,
             num_kv_heads,
             head_dim,
         } = self.heads;
-        let filled: usize = self.rows.iter().map(|row| row.len).sum();
-        let queries = self.rows.len() * self.seq_q * num_heads * head_dim;
-        let seen = |row: &KvRow| match mask {
-            AttentionMask::Bidirectional => self.seq_q * row.len,
-            AttentionMask::Causal => (0..self.seq_q)
-                .map(|back| row.len.saturating_sub(back))
-                .sum(),
-        };
+        let filled: usize = self.filled().iter().map(|span| span.len).sum();
+        let queries = self.views.len() * self.seq_q * num_heads * head_dim;
+        let seen = self.views.iter().flat_map(|view| {
+            (0..self.seq_q).map(|query| view.seen(query, self.seq_q, self.mask).len())
+        });
         let cache = self.cache.unwrap_or(dtype).size();
         Work {
             bytes: 2 * dtype.size() * queries + 2 * cache * filled * num_kv_heads * head_dim,
-            flops: 4 * head_dim * num_heads * self.rows.iter().map(seen).sum::<usize>(),
+            flops: 4 * head_dim * num_heads * seen.sum::<usize>(),
         }
     }
 }
 
-struct PrefillProblem {
-    attention: AttentionProblem,
-    mask: AttentionMask,
-}
+struct PrefillProblem(AttentionProblem);
 
 impl<B: VlmBackend> Problem<B> for PrefillProblem {
-    type Inputs = AttentionInputs<FloatTensor<B>>;
+    type Inputs = Arguments<B>;
 
     fn inputs(&self, inputs: &Inputs<'_, B>) -> Self::Inputs {
-        self.attention.arguments(inputs)
+        self.0.arguments(inputs)
     }
 
-    fn kernel(&self, inputs: Self::Inputs) -> Vec<Output<B>> {
-        let answer = B::vlm_attention_prefill(inputs, &self.attention.rows, self.mask);
+    fn kernel(&self, (inputs, views): Self::Inputs) -> Vec<Output<B>> {
+        let answer = B::vlm_attention_prefill(inputs, &views, self.0.mask);
         vec![Output::Float(answer)]
     }
 
-    fn reference(&self, inputs: Self::Inputs) -> Vec<Output<B>> {
-        vec![Output::Float(reference::run::<B>(
-            inputs,
-            &self.attention.rows,
-            self.mask,
-        ))]
+    fn reference(&self, (inputs, views): Self::Inputs) -> Vec<Output<B>> {
+        let answer = reference::run::<B>(inputs, views.views(), self.0.mask);
+        vec![Output::Float(answer)]
     }
 
     fn stored(&self) -> Vec<DType> {
-        self.attention.cache.into_iter().collect()
+        self.0.cache.into_iter().collect()
     }
 
     fn work(&self, dtype: DType) -> Work {
-        self.attention.work(dtype, self.mask)
+        self.0.work(dtype)
     }
 }
 
 fn causal<B: VlmBackend>(name: &str, attention: AttentionProblem) -> Case<B> {
-    Case::new(
-        name,
-        PrefillProblem {
-            attention,
-            mask: AttentionMask::Causal,
-        },
-    )
+    Case::new(name, PrefillProblem(attention))
 }
 
 fn bidirectional<B: VlmBackend>(name: &str, attention: AttentionProblem) -> Case<B> {
-    Case::new(
-        name,
-        PrefillProblem {
-            attention,
-            mask: AttentionMask::Bidirectional,
-        },
-    )
+    Case::new(name, PrefillProblem(attention.bidirectional()))
+}
+
+/// Shorthand of the lists below.
+pub(in crate::kernels) const fn span(slot: usize, start: usize, len: usize) -> KvSpan {
+    KvSpan { slot, start, len }
+}
+
+/// Views of every kind: a ring, a prefix in another slot, windows that cut, one that does not, and
+/// one span that two rows share.
+pub(in crate::kernels) fn mixed_views() -> Vec<KvView> {
+    vec![
+        KvView::of_ring(0, 40, 29, 40),
+        KvView::of_spans(span(2, 3, 21), span(1, 0, 12)),
+        KvView::of_ring(3, 40, 35, 38).with_window(20),
+        KvView::of_spans(span(2, 3, 21), span(4, 5, 9)).with_window(100),
+        KvView::of(5, 37).with_window(3),
+        KvView::of(6, 2),
+    ]
 }
 
 fn cases<B: VlmBackend>() -> Vec<Case<B>> {
@@ -197,9 +230,11 @@ fn cases<B: VlmBackend>() -> Vec<Case<B>> {
     };
     // Two rows read one slot: the candidates of a beam over the same prompt.
     let shared = AttentionProblem {
-        rows: vec![KvRow { slot: 1, len: 20 }, KvRow { slot: 1, len: 13 }],
+        views: vec![KvView::of(1, 20), KvView::of(1, 13)],
         ..of_lengths(heads(2, 1, 64), 3, &[20, 20])
     };
+    let view = |view| AttentionProblem::of_views(heads(4, 2, 64), 5, vec![view]);
+    let many: Vec<usize> = (0..19).map(|row| 3 + 7 * row % 40).collect();
     vec![
         causal("smollm-135m, 33 new", of_lengths(smollm, 33, &[33])),
         causal(
@@ -242,6 +277,48 @@ fn cases<B: VlmBackend>() -> Vec<Case<B>> {
             of_lengths(heads(2, 1, 64), 6, &[4]),
         ),
         causal("two rows share a slot", shared),
+        causal("a ring", view(KvView::of_ring(1, 30, 19, 30))),
+        causal(
+            "a prefix in another slot",
+            view(KvView::of_spans(span(0, 2, 33), span(2, 0, 8))),
+        ),
+        causal(
+            "the first of two spans is empty",
+            view(KvView::of_spans(span(1, 0, 0), span(0, 4, 8))),
+        ),
+        causal("a window of one", view(KvView::of(1, 20).with_window(1))),
+        causal(
+            "a window smaller than the queries",
+            view(KvView::of(1, 50).with_window(3)),
+        ),
+        causal(
+            "a window over a whole tile of keys",
+            view(KvView::of(1, 150).with_window(40)),
+        ),
+        causal(
+            "a window larger than the keys",
+            view(KvView::of(1, 20).with_window(21)),
+        ),
+        causal(
+            "a window, all of the prompt new",
+            AttentionProblem::of_views(smollm, 70, vec![KvView::of(1, 70).with_window(24)]),
+        ),
+        bidirectional(
+            "a window of all queries",
+            view(KvView::of_ring(1, 30, 22, 20).with_window(9)),
+        ),
+        causal(
+            "rows of every kind of view",
+            AttentionProblem::of_views(smollm, 4, mixed_views()),
+        ),
+        bidirectional(
+            "rows of every kind of view, bidirectional",
+            AttentionProblem::of_views(heads(2, 2, 20), 3, mixed_views()),
+        ),
+        causal(
+            "19 rows of their own lengths",
+            of_lengths(heads(2, 1, 16), 2, &many),
+        ),
         causal("F32 cache", stored(DType::F32)),
         causal("F16 cache", stored(DType::F16)),
         causal("BF16 cache", stored(DType::BF16)),
@@ -265,6 +342,14 @@ fn bench_cases<B: VlmBackend>() -> Vec<Case<B>> {
         causal(
             "vicuna-7b, 640 new",
             of_lengths(heads(32, 32, 128), 640, &[640]),
+        ),
+        causal(
+            "mistral-7b, 512 new in a ring of 4096",
+            AttentionProblem::of_views(
+                heads(32, 8, 128),
+                512,
+                vec![KvView::of_ring(0, 4096, 1024, 4096).with_window(4096)],
+            ),
         ),
         bidirectional("clip-l at 336 pixels", dense(heads(16, 16, 64), 1, 577)),
         bidirectional(

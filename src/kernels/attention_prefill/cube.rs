@@ -8,20 +8,30 @@
 //! owns one key of each tile while scores are computed, and every `lanes`-th column of the answer
 //! while values are summed.
 
+mod strategy;
 mod tile;
 
-use burn::tensor::TensorMetadata;
+use burn::tensor::{DType, TensorMetadata};
 use burn_cubecl::CubeRuntime;
 use burn_cubecl::tensor::CubeTensor;
 use cubecl::prelude::*;
 
+use strategy::{AttentionStrategy, Extent};
 use tile::Tile;
 
 use super::{AttentionInputs, AttentionMask};
+use crate::kernels::LaunchRefused;
 use crate::kernels::cube::loops::at_run_time;
-use crate::kernels::cube::reduce::pick;
-use crate::kernels::launch::{Grid, output, refuse, row_chunks};
-use crate::kernels::{KvRow, LaunchRefused};
+use crate::kernels::kv::VIEW_SIZE;
+use crate::kernels::launch::{DeviceProperties, Operand, output};
+
+// A packed view lies in shared memory: in registers it would take seven through the whole kernel.
+const FIRST: usize = 0;
+const SECOND: usize = 3;
+const SLOT: usize = 0;
+const START: usize = 1;
+const LEN: usize = 2;
+const WINDOW: usize = 6;
 
 #[cube(launch)]
 fn attention_kernel<E: Float, C: Float>(
@@ -29,28 +39,34 @@ fn attention_kernel<E: Float, C: Float>(
     key: &Tensor<C>,
     value: &Tensor<C>,
     answer: &mut Tensor<E>,
+    views: &Tensor<u32>,
     scale: f32,
-    first_row: u32,
-    slots: Sequence<u32>,
-    lens: Sequence<u32>,
     #[comptime] tile: Tile,
     #[comptime] mask: AttentionMask,
     #[define(E)] _dtype: StorageType,
     #[define(C)] _cache_dtype: StorageType,
 ) {
     let heads = query.shape(1) / key.shape(1);
+    let count = heads * query.shape(2);
+    let tiles = count.div_ceil(comptime!(tile.rows));
+    // The grid is folded; a cube beyond the last tile answers that tile once more.
+    let cube = min(CUBE_POS, query.shape(0) * key.shape(1) * tiles - 1);
+    let batch = cube / (key.shape(1) * tiles);
+    let mut view = SharedMemory::<u32>::new(VIEW_SIZE);
+    if (UNIT_POS_X as usize) < VIEW_SIZE {
+        view[UNIT_POS_X as usize] = views[batch * VIEW_SIZE + UNIT_POS_X as usize];
+    }
+    sync_cube();
     let rows = Rows {
-        batch: (first_row + CUBE_POS_Z) as usize,
-        kv_head: CUBE_POS_Y as usize,
+        batch,
+        kv_head: cube / tiles % key.shape(1),
         heads,
-        first: CUBE_POS_X as usize * tile.rows,
-        count: heads * query.shape(2),
+        first: cube % tiles * tile.rows,
+        count,
         seq_q: query.shape(2),
-        len: pick(&lens, CUBE_POS_Z) as usize,
+        num_keys: (view[FIRST + LEN] + view[SECOND + LEN]) as usize,
+        window: view[WINDOW] as usize,
     };
-    let slot = pick(&slots, CUBE_POS_Z) as usize;
-    let key_start = slot * key.stride(0) + rows.kv_head * key.stride(1);
-    let value_start = slot * value.stride(0) + rows.kv_head * value.stride(1);
 
     let mut queries = SharedMemory::<f32>::new(comptime!(tile.rows * tile.pitch()));
     let mut keys = SharedMemory::<f32>::new(comptime!(tile.lanes * tile.pitch()));
@@ -60,9 +76,11 @@ fn attention_kernel<E: Float, C: Float>(
     load_queries::<E>(query, &rows, scale, &mut queries, tile);
     // No row of the tile sees more than its last.
     let end = visible(min(rows.first + tile.rows, rows.count) - 1, &rows, mask);
-    let mut first_key = 0usize;
+    // No row of the tile sees keys before those of its first.
+    let seen = visible(rows.first, &rows, mask);
+    let mut first_key = seen - min(seen, rows.window);
     while first_key < end {
-        load_keys::<C>(key, key_start, first_key, end, &mut keys, tile);
+        load_keys::<C>(key, &view, rows.kv_head, first_key, end, &mut keys, tile);
         sync_cube();
         score(
             &queries,
@@ -75,7 +93,7 @@ fn attention_kernel<E: Float, C: Float>(
         );
         sync_cube();
         // From here on `keys` holds values.
-        load_keys::<C>(value, value_start, first_key, end, &mut keys, tile);
+        load_keys::<C>(value, &view, rows.kv_head, first_key, end, &mut keys, tile);
         weigh(&scores, first_key, &mut softmax, &mut weights, tile);
         sync_cube();
         add_values(&weights, &keys, &mut softmax, tile);
@@ -97,15 +115,19 @@ struct Rows {
     /// Rows of the key-value head, all tiles together.
     count: usize,
     seq_q: usize,
-    /// Keys in the slot.
-    len: usize,
+    /// Keys of the view.
+    num_keys: usize,
+    /// Keys that a row sees at most.
+    window: usize,
 }
 
 /// What a unit knows of the rows of its group.
 #[derive(CubeType)]
 struct Softmax {
-    /// Keys that each row sees.
+    /// The key behind the last that each row sees.
     seen: Array<usize>,
+    /// Keys that a row sees at most.
+    window: usize,
     /// The largest score of each row so far.
     largest: Array<f32>,
     /// The weights of each row so far, summed.
@@ -148,23 +170,30 @@ fn new_softmax(rows: &Rows, #[comptime] tile: Tile, #[comptime] mask: AttentionM
     }
     Softmax {
         seen,
+        window: rows.window,
         largest,
         total,
         sums,
     }
 }
 
-/// How many keys a row sees.
+/// The key behind the last that a row sees.
 #[cube]
 fn visible(row: usize, rows: &Rows, #[comptime] mask: AttentionMask) -> usize {
     match comptime!(mask) {
-        AttentionMask::Bidirectional => rows.len,
+        AttentionMask::Bidirectional => rows.num_keys,
         AttentionMask::Causal => {
-            // `len - seq_q` keys were there before the first query, which also sees itself.
-            let sum = rows.len + row / rows.heads + 1;
+            // `num_keys - seq_q` were there before the first query, which also sees itself.
+            let sum = rows.num_keys + row / rows.heads + 1;
             select(sum > rows.seq_q, sum - rows.seq_q, 0usize)
         }
     }
+}
+
+/// Whether a row sees `key`, which is one of the view, `seen` as [`Softmax::seen`] says.
+#[cube]
+fn is_seen(key: usize, seen: usize, window: usize) -> bool {
+    key < seen && key + window >= seen
 }
 
 /// Rows beyond the last repeat it, and are not stored.
@@ -196,7 +225,8 @@ fn load_queries<E: Float>(
 #[cube]
 fn load_keys<C: Float>(
     slab: &Tensor<C>,
-    start: usize,
+    view: &SharedMemory<u32>,
+    kv_head: usize,
     first_key: usize,
     end: usize,
     keys: &mut SharedMemory<f32>,
@@ -206,7 +236,18 @@ fn load_keys<C: Float>(
     while index < comptime!(tile.lanes * tile.head_dim) {
         let (key, column) = (index / tile.head_dim, index % tile.head_dim);
         let source = min(first_key + key, end - 1);
-        let at = start + source * slab.stride(2) + column * slab.stride(3);
+        let first_len = view[FIRST + LEN] as usize;
+        let is_first = source < first_len;
+        let slot = select(is_first, view[FIRST + SLOT], view[SECOND + SLOT]) as usize;
+        let place = select(
+            is_first,
+            view[FIRST + START] as usize + source,
+            view[SECOND + START] as usize + max(source, first_len) - first_len,
+        );
+        let at = slot * slab.stride(0)
+            + kv_head * slab.stride(1)
+            + place * slab.stride(2)
+            + column * slab.stride(3);
         keys[key * comptime!(tile.pitch()) + column] = f32::cast_from(slab[at]);
         // Not `tile.units()`, for the reason of [`at_run_time`].
         index += CUBE_DIM_X as usize;
@@ -242,7 +283,7 @@ fn score(
     }
     #[unroll]
     for owned in 0..owned_rows {
-        let is_seen = first_key + lane < softmax.seen[owned];
+        let is_seen = is_seen(first_key + lane, softmax.seen[owned], softmax.window);
         let score = select(is_seen, sums[owned], f32::min_value());
         scores[row_of(owned, tile) * tile.lanes + lane] = score;
     }
@@ -268,7 +309,7 @@ fn weigh(
         }
         let weight = (scores[start + lane] - largest).exp();
         // In a row that has seen no key yet, the lowest score weighs exp(0).
-        let is_seen = first_key + lane < softmax.seen[owned];
+        let is_seen = is_seen(first_key + lane, softmax.seen[owned], softmax.window);
         weights[start + lane] = select(is_seen, weight, 0.0f32);
         let shrink = (softmax.largest[owned] - largest).exp();
         softmax.largest[owned] = largest;
@@ -337,50 +378,50 @@ fn store<E: Float>(rows: &Rows, softmax: &Softmax, answer: &mut Tensor<E>, #[com
 
 pub(in crate::kernels) fn launch<R: CubeRuntime>(
     inputs: &AttentionInputs<CubeTensor<R>>,
-    rows: &[KvRow],
+    views: &CubeTensor<R>,
     mask: AttentionMask,
 ) -> Result<CubeTensor<R>, LaunchRefused> {
     let AttentionInputs { query, key, value } = inputs;
     if key.dtype != value.dtype {
-        return refuse("keys and values differ in type");
+        let operands = "keys and values";
+        return Err(LaunchRefused::TypesDiffer { operands });
+    }
+    if views.dtype != DType::U32 {
+        let (operand, dtype) = ("views", views.dtype);
+        return Err(LaunchRefused::NoKernelFor { operand, dtype });
     }
     let [batch, num_heads, seq_q, head_dim] = query.shape().dims();
     let [_, num_kv_heads, _, _] = key.shape().dims();
-    let rows_of_head = num_heads / num_kv_heads * seq_q;
-    let tile = Tile::new(&query.client, rows_of_head, head_dim)?;
     let answer = output(
         query,
         [batch, seq_q, num_heads, head_dim].into(),
         query.dtype,
     );
-    for chunk in row_chunks(rows) {
-        let grid = Grid {
-            cubes: [
-                rows_of_head.div_ceil(tile.rows),
-                num_kv_heads,
-                chunk.count(),
-            ],
-            units: tile.units() as u32,
-            shared_memory_bytes: tile.shared_memory_bytes(),
-        };
-        let (cubes, units) = grid.check(&[query, key, value, &answer])?;
-        attention_kernel::launch::<R>(
-            &query.client,
-            cubes,
-            units,
-            query.clone().into_tensor_arg(),
-            key.clone().into_tensor_arg(),
-            value.clone().into_tensor_arg(),
-            answer.clone().into_tensor_arg(),
-            1.0 / (head_dim as f32).sqrt(),
-            chunk.first as u32,
-            chunk.slots(),
-            chunk.lens(),
-            tile,
-            mask,
-            query.dtype.into(),
-            key.dtype.into(),
-        );
-    }
+    let extent = Extent {
+        sequences: batch * num_kv_heads,
+        rows: num_heads / num_kv_heads * seq_q,
+        head_dim,
+    };
+    let AttentionStrategy { tile, grid } = AttentionStrategy::choose(
+        extent,
+        &[query, key, value, &answer, views].map(Operand::from),
+        &DeviceProperties::of(&query.client),
+    )?;
+    let (cubes, units) = grid.size();
+    attention_kernel::launch::<R>(
+        &query.client,
+        cubes,
+        units,
+        query.clone().into_tensor_arg(),
+        key.clone().into_tensor_arg(),
+        value.clone().into_tensor_arg(),
+        answer.clone().into_tensor_arg(),
+        views.clone().into_tensor_arg(),
+        1.0 / (head_dim as f32).sqrt(),
+        tile,
+        mask,
+        query.dtype.into(),
+        key.dtype.into(),
+    );
     Ok(answer)
 }

@@ -10,11 +10,11 @@ mod slab;
 use burn_flex::FlexTensor;
 use rayon::prelude::*;
 
-use super::{AttentionInputs, AttentionMask, KvRow};
-use crate::kernels::LaunchRefused;
+use super::{AttentionInputs, AttentionMask};
 use crate::kernels::cpu::{
-    Element, MIN_ELEMENTS_PER_TASK, Tier, Tokens, answer, refused, with_element,
+    Element, MIN_ELEMENTS_PER_TASK, Tier, Tokens, float_tensor, no_kernel_for, with_element,
 };
+use crate::kernels::{KvView, LaunchRefused};
 use block::{Block, Line};
 use slab::Slab;
 
@@ -24,35 +24,31 @@ const TASK_LINES: usize = 32;
 
 pub(in crate::kernels) fn run(
     inputs: &AttentionInputs<FlexTensor>,
-    rows: &[KvRow],
+    views: &[KvView],
     mask: AttentionMask,
 ) -> Result<FlexTensor, LaunchRefused> {
-    run_on(Tier::best(), inputs, rows, mask)
+    run_on(Tier::best(), inputs, views, mask)
 }
 
 fn run_on(
     tier: Tier,
     inputs: &AttentionInputs<FlexTensor>,
-    rows: &[KvRow],
+    views: &[KvView],
     mask: AttentionMask,
 ) -> Result<FlexTensor, LaunchRefused> {
     let AttentionInputs { query, key, value } = inputs;
     if key.dtype() != value.dtype() {
-        return Err(refused(format!(
-            "{:?} keys, {:?} values",
-            key.dtype(),
-            value.dtype()
-        )));
+        let operands = "keys and values";
+        return Err(LaunchRefused::TypesDiffer { operands });
     }
     let queries = Tokens::new(query)?;
     let [batch, num_heads, seq_q, head_dim] = queries.dims();
     let answers = with_element!(key.dtype(), E => {
         let (key, value) = (Slab::<E>::new(key)?, Slab::<E>::new(value)?);
-        attend(tier, &Attention { queries, key, value, rows, mask })
+        attend(tier, &Attention { queries, key, value, views, mask })
     });
-    let answers =
-        answers.ok_or_else(|| refused(format!("no kernel for {:?} keys", key.dtype())))?;
-    Ok(answer(
+    let answers = answers.ok_or_else(|| no_kernel_for("keys", key.dtype()))?;
+    Ok(float_tensor(
         answers,
         [batch, seq_q, num_heads, head_dim],
         query.dtype(),
@@ -63,7 +59,7 @@ struct Attention<'a, E> {
     queries: Tokens,
     key: Slab<'a, E>,
     value: Slab<'a, E>,
-    rows: &'a [KvRow],
+    views: &'a [KvView],
     mask: AttentionMask,
 }
 
@@ -82,8 +78,8 @@ struct Task {
 fn attend<E: Element>(tier: Tier, attention: &Attention<'_, E>) -> Vec<f32> {
     let [batch, num_heads, seq_q, head_dim] = attention.queries.dims();
     let tasks = attention.tasks();
-    let filled: usize = attention.rows.iter().map(|row| row.len).sum();
-    let elements = batch * num_heads * seq_q * head_dim * filled.div_ceil(batch.max(1));
+    let num_keys: usize = attention.views.iter().map(KvView::len).sum();
+    let elements = batch * num_heads * seq_q * head_dim * num_keys.div_ceil(batch.max(1));
     let min_tasks = (tasks.len() * MIN_ELEMENTS_PER_TASK).div_ceil(elements.max(1));
     let answers: Vec<Vec<f32>> = tasks
         .par_iter()
@@ -128,7 +124,7 @@ impl<E: Element> Attention<'_, E> {
     fn block(&self, task: Task) -> Block<'_, E> {
         let [_, _, seq_q, head_dim] = self.queries.dims();
         let group = self.group();
-        let row = self.rows[task.batch];
+        let view = self.views[task.batch];
         let end = (group * seq_q).min(task.first_line + TASK_LINES);
         let mut queries = vec![0.0; (end - task.first_line) * head_dim];
         let places = (task.first_line..end).zip(queries.chunks_exact_mut(head_dim.max(1)));
@@ -136,17 +132,17 @@ impl<E: Element> Attention<'_, E> {
             let head = task.kv_head * group + line / seq_q;
             self.queries.read([task.batch, head, line % seq_q], query);
         }
-        let lines = (task.first_line..end).map(|line| Line {
-            num_seen: match self.mask {
-                AttentionMask::Bidirectional => row.len,
-                AttentionMask::Causal => (row.len + line % seq_q + 1).saturating_sub(seq_q),
-            },
+        let seen = (task.first_line..end).map(|line| view.seen(line % seq_q, seq_q, self.mask));
+        let first_key = seen.clone().map(|seen| seen.start).min().unwrap_or(0);
+        let lines = seen.map(|seen| Line {
+            seen: seen.start - first_key..seen.end - first_key,
         });
+        let view = view.without(first_key);
         Block {
             queries,
             lines: lines.collect(),
-            keys: self.key.rows(row, task.kv_head),
-            values: self.value.rows(row, task.kv_head),
+            keys: self.key.rows(view, task.kv_head),
+            values: self.value.rows(view, task.kv_head),
         }
     }
 }

@@ -11,7 +11,7 @@ pub(super) mod reference;
 use burn::tensor::Tensor;
 
 use super::shape::assert_shape;
-use super::{VlmBackend, primitive, tensor};
+use super::{AttentionMask, KvViews, VlmBackend, primitive, tensor};
 
 pub(super) const NAME: &str = "attention_prefill";
 
@@ -26,30 +26,12 @@ pub struct AttentionInputs<T> {
     pub value: T,
 }
 
-/// One slot of a KV cache, and how many of its positions are filled.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct KvRow {
-    /// The slot.
-    pub slot: usize,
-    /// Filled positions, from 0.
-    pub len: usize,
-}
-
-/// Which keys a query may see.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum AttentionMask {
-    /// The last query sees every key, each query before it one key less.
-    Causal,
-    /// Every query sees every key.
-    Bidirectional,
-}
-
 /// `softmax(q k^T / sqrt(head_dim)) v` with softmax and sums in f32.
 ///
-/// Row `b` of the batch attends to the first `rows[b].len` positions of slot `rows[b].slot`; what
-/// lies behind them is never read. Query head `h` uses key-value head
-/// `h / (num_heads / num_kv_heads)`. A query that sees no key gives zeros. Slots may be shared by
-/// rows. Self-attention without a cache passes its keys as slots `0..batch`.
+/// Row `b` of the batch attends to the keys of `views.views()[b]`, as far as `mask` and their window
+/// allow; nothing else of the slab is read. Query head `h` uses key-value head
+/// `h / (num_heads / num_kv_heads)`. A query that sees no key gives zeros. Views may overlap.
+/// Self-attention without a cache passes its keys as slots `0..batch`.
 ///
 /// # Shapes
 /// - `inputs`: as written at [`AttentionInputs`]
@@ -57,16 +39,16 @@ pub enum AttentionMask {
 ///   the output projection reads it
 ///
 /// # Panics
-/// If the shapes do not fit or a row lies outside the slab.
+/// If the shapes do not fit or a view lies outside the slab.
 pub fn attention_prefill<B: VlmBackend>(
     inputs: AttentionInputs<Tensor<B, 4>>,
-    rows: &[KvRow],
+    views: &KvViews<B>,
     mask: AttentionMask,
 ) -> Tensor<B, 4> {
-    check(&inputs, rows);
+    check(&inputs, views);
     tensor(B::vlm_attention_prefill(
         inputs.into_primitives(),
-        rows,
+        views,
         mask,
     ))
 }
@@ -85,7 +67,7 @@ impl<B: VlmBackend> AttentionInputs<Tensor<B, 4>> {
 
 pub(in crate::kernels) fn check<B: VlmBackend>(
     inputs: &AttentionInputs<Tensor<B, 4>>,
-    rows: &[KvRow],
+    views: &KvViews<B>,
 ) {
     let [batch, num_heads, _, head_dim] = inputs.query.dims();
     let [num_slots, num_kv_heads, capacity, _] = inputs.key.dims();
@@ -96,9 +78,5 @@ pub(in crate::kernels) fn check<B: VlmBackend>(
         num_heads.is_multiple_of(num_kv_heads),
         "{num_heads} heads share {num_kv_heads}"
     );
-    assert_eq!(rows.len(), batch, "one cache row for each row of the batch");
-    for row in rows {
-        assert!(row.slot < num_slots, "slot {} of {num_slots}", row.slot);
-        assert!(row.len <= capacity, "{} positions of {capacity}", row.len);
-    }
+    views.check(batch, num_slots, capacity);
 }

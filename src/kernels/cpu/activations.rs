@@ -21,10 +21,7 @@ pub(in crate::kernels) fn activations(
     }
     let contiguous = tensor.to_contiguous();
     let Some(slice) = FloatSlice::storage(&contiguous) else {
-        return Err(refused(format!(
-            "no kernel for activations of type {:?}",
-            tensor.dtype()
-        )));
+        return Err(no_kernel_for("activations", tensor.dtype()));
     };
     let mut values = vec![0.0; tensor.layout().num_elements()];
     slice.read(contiguous.layout().start_offset(), &mut values);
@@ -32,7 +29,7 @@ pub(in crate::kernels) fn activations(
 }
 
 /// A tensor of `dtype`, which is one of the three, around the numbers.
-pub(in crate::kernels) fn answer(
+pub(in crate::kernels) fn float_tensor(
     values: Vec<f32>,
     shape: impl Into<Shape>,
     dtype: DType,
@@ -64,9 +61,7 @@ pub(in crate::kernels) fn token_ids(ids: Vec<usize>) -> FlexTensor {
     )
 }
 
-/// The error of a kernel that leaves the work to the reference.
-pub(in crate::kernels) fn refused(reason: impl Into<String>) -> LaunchRefused {
-    LaunchRefused {
-        reason: reason.into(),
-    }
+/// There is no kernel for an operand of this type.
+pub(in crate::kernels) fn no_kernel_for(operand: &'static str, dtype: DType) -> LaunchRefused {
+    LaunchRefused::NoKernelFor { operand, dtype }
 }

@@ -1,5 +1,7 @@
 //! The three types of stored numbers.
 
+use std::ops::Range;
+
 use burn::tensor::DType;
 use burn_flex::FlexTensor;
 use half::slice::HalfFloatSliceExt;
@@ -134,6 +136,15 @@ impl<'a> FloatSliceMut<'a> {
             DType::F16 => tensor.try_storage_mut().map(Self::F16),
             DType::BF16 => tensor.try_storage_mut().map(Self::Bf16),
             _ => None,
+        }
+    }
+
+    /// Copies the numbers of `source` to those from `start` on.
+    pub(in crate::kernels) fn copy_within(&mut self, source: Range<usize>, start: usize) {
+        match self {
+            Self::F32(target) => target.copy_within(source, start),
+            Self::F16(target) => target.copy_within(source, start),
+            Self::Bf16(target) => target.copy_within(source, start),
         }
     }
 

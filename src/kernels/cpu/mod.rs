@@ -4,6 +4,7 @@
 //! argument, so that a test can ask each tier that its processor has for the same answer.
 
 mod activations;
+mod cache_slab;
 mod dot;
 mod element;
 mod math;
@@ -13,9 +14,10 @@ mod strided_rows;
 mod tier;
 mod tokens;
 
-pub(super) use activations::{activations, answer, refused, token_ids};
+pub(super) use activations::{activations, float_tensor, no_kernel_for, token_ids};
+pub(super) use cache_slab::CacheSlab;
 pub(super) use dot::{dot_tile, weighted_sum};
-pub(super) use element::{Element, FloatSlice, FloatSliceMut, with_element};
+pub(super) use element::{Element, FloatSlice, with_element};
 pub(super) use math::{exp, gelu, gelu_tanh, quick_gelu, silu};
 pub(super) use rows::{for_each_row, sum, sum_of_squares};
 pub(super) use simd::Simd;

@@ -3,7 +3,7 @@
 use burn::tensor::TensorMetadata;
 use burn_flex::FlexTensor;
 
-use super::{FloatSlice, refused};
+use super::{FloatSlice, no_kernel_for};
 use crate::kernels::LaunchRefused;
 
 /// A tensor of four axes, of any type and strides, whose innermost rows are read one at a time.
@@ -29,10 +29,7 @@ impl Tokens {
             tensor.to_contiguous()
         };
         if FloatSlice::storage(&tensor).is_none() {
-            return Err(refused(format!(
-                "no kernel for activations of type {:?}",
-                tensor.dtype()
-            )));
+            return Err(no_kernel_for("activations", tensor.dtype()));
         }
         let dims = tensor.shape().dims();
         Ok(Self { tensor, dims })

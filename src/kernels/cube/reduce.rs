@@ -20,6 +20,14 @@ pub(in crate::kernels) struct Team {
     pub(in crate::kernels) exchange: Exchange,
 }
 
+/// The row of a cube where each has one; a cube beyond the last row does that row once more.
+///
+/// None may leave instead: the units of a cube wait for each other.
+#[cube]
+pub(in crate::kernels) fn row_of_cube(rows: usize) -> usize {
+    min(CUBE_POS, rows - 1)
+}
+
 /// The sum of `value` over all units of the cube; every one of them must call it.
 #[cube]
 pub(in crate::kernels) fn sum_cube(value: f32, #[comptime] team: Team) -> f32 {
@@ -66,21 +74,6 @@ pub(in crate::kernels) fn sum_vector<N: Size>(vector: Vector<f32, N>) -> f32 {
         sum += vector[lane];
     }
     sum
-}
-
-/// `values[index]` of scalars that came with the launch.
-#[cube]
-pub(in crate::kernels) fn pick(values: &Sequence<u32>, index: u32) -> u32 {
-    let mut picked = 0u32;
-    #[unroll]
-    for place in 0..values.len() {
-        picked = select(
-            index == comptime!(place as u32).runtime(),
-            values[place],
-            picked,
-        );
-    }
-    picked
 }
 
 #[cfg(all(test, feature = "wgpu"))]

@@ -3,11 +3,12 @@
 use burn::tensor::{DType, TensorMetadata};
 use burn_cubecl::CubeRuntime;
 use burn_cubecl::tensor::CubeTensor;
+use cubecl::client::ComputeClient;
 use cubecl::prelude::*;
 use cubecl::zspace::metadata::Metadata;
 
-use crate::kernels::LaunchRefused;
-use crate::kernels::launch::{in_vectors, refuse, supports, vector_width};
+use crate::kernels::launch::{DeviceProperties, in_vectors};
+use crate::kernels::{LaunchRefused, Matrix};
 
 /// How a kernel reads a matrix.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -32,13 +33,16 @@ pub(in crate::kernels) struct StoredMatrix<R: CubeRuntime> {
 impl<R: CubeRuntime> StoredMatrix<R> {
     /// `matrix`, to be read beside `other`, both in vectors of at most `max_width` elements.
     pub(in crate::kernels) fn new(
-        matrix: &CubeTensor<R>,
+        matrix: &Matrix<CubeTensor<R>>,
         other: &CubeTensor<R>,
         max_width: usize,
     ) -> Result<Self, LaunchRefused> {
+        let Matrix::Float(matrix) = matrix;
         let [_, columns] = matrix.shape().dims();
-        if supports(&matrix.client, matrix.dtype) || matrix.dtype != DType::BF16 {
-            let width = vector_width(&[matrix, other], columns).min(max_width);
+        let device = DeviceProperties::of(&matrix.client);
+        if device.computes(matrix.dtype) || matrix.dtype != DType::BF16 {
+            let width = device.vector_width([matrix.dtype, other.dtype], columns);
+            let width = width.min(max_width);
             let tensor = in_vectors(matrix, width);
             return Ok(Self {
                 tensor,
@@ -47,7 +51,7 @@ impl<R: CubeRuntime> StoredMatrix<R> {
                 storage: Storage::Native,
             });
         }
-        let width = vector_width(&[other], columns).min(max_width);
+        let width = device.vector_width([other.dtype], columns).min(max_width);
         match words(matrix, width) {
             Some(tensor) if width >= 2 => Ok(Self {
                 tensor,
@@ -55,9 +59,28 @@ impl<R: CubeRuntime> StoredMatrix<R> {
                 stored_width: width / 2,
                 storage: Storage::Bf16Words,
             }),
-            _ => refuse("the device has no bf16, and the rows are not whole words"),
+            _ => Err(LaunchRefused::PartialWords),
         }
     }
+}
+
+/// A tensor of the matrix, to say on which device it is.
+pub(in crate::kernels) fn part_of<R: CubeRuntime>(
+    matrix: &Matrix<CubeTensor<R>>,
+) -> &CubeTensor<R> {
+    let Matrix::Float(numbers) = matrix;
+    numbers
+}
+
+/// Whether [`StoredMatrix::new`] takes a contiguous float matrix of this type, with rows of so many
+/// columns.
+pub(in crate::kernels) fn reads<R: CubeRuntime>(
+    client: &ComputeClient<R>,
+    dtype: DType,
+    columns: usize,
+) -> bool {
+    DeviceProperties::of(client).computes(dtype)
+        || (dtype == DType::BF16 && columns.is_multiple_of(2))
 }
 
 /// The bf16 matrix as u32 words, if its rows lie in whole vectors of `width` elements.
@@ -129,7 +152,7 @@ mod tests {
             activation: Activation::Identity,
             ..Default::default()
         };
-        let y = linear::cube::launch(&primitive(x), &weight, &epilogue)?;
+        let y = linear::cube::launch(&primitive(x), &Matrix::Float(weight), &epilogue)?;
         let found = tensor::<Wgpu, 2>(y).into_data().iter::<f32>().collect();
         let row_sums = elements.chunks(columns).map(|row| row.iter().sum::<f32>());
         let row_sums: Vec<f32> = row_sums.collect();
@@ -152,7 +175,9 @@ mod tests {
     #[test]
     fn rows_of_half_a_word_are_refused_where_bf16_is_lacking() {
         let (matrix, _) = bf16_matrix(1, 3);
-        let has_bf16 = supports(&matrix.client, DType::BF16);
+        let has_bf16 = DeviceProperties::of(&matrix.client).has_bf16;
         assert_eq!(product(1, 3).is_ok(), has_bf16);
+        assert_eq!(reads(&matrix.client, DType::BF16, 3), has_bf16);
+        assert!(reads(&matrix.client, DType::BF16, 6));
     }
 }

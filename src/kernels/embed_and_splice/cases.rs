@@ -1,11 +1,11 @@
 //! Problems of [`embed_and_splice()`](super::embed_and_splice()).
 
 use burn::tensor::DType;
-use burn::tensor::ops::FloatTensor;
+use burn::tensor::ops::{FloatTensor, IntTensor};
 
-use super::{NAME, SplicedRows, reference};
-use crate::kernels::VlmBackend;
-use crate::kernels::catalogue::{Case, Inputs, KernelEntry, Output, Problem, Work};
+use super::{NAME, SplicedRows, TokenIds, TokenIdsPrimitive, reference};
+use crate::kernels::cases::{Case, Inputs, KernelEntry, Output, Problem, Work};
+use crate::kernels::{MatrixPrimitive, VlmBackend};
 
 pub(in crate::kernels) const fn entry<B: VlmBackend>() -> KernelEntry<B> {
     KernelEntry {
@@ -23,14 +23,38 @@ struct EmbedProblem {
     /// Start and number of rows of each image.
     images: Vec<(usize, usize)>,
     table: Option<DType>,
+    ids: Place,
+}
+
+/// Where the ids are.
+#[derive(Debug, Clone, Copy)]
+enum Place {
+    Host,
+    /// The first and the last are then not in the table.
+    Device,
 }
 
 #[derive(Clone)]
 struct Arguments<B: VlmBackend> {
-    table: FloatTensor<B>,
-    token_ids: Vec<u32>,
+    table: MatrixPrimitive<B>,
+    token_ids: HeldIds<B>,
     images: Vec<SplicedRows<FloatTensor<B>>>,
     dtype: DType,
+}
+
+#[derive(Clone)]
+enum HeldIds<B: VlmBackend> {
+    Host(Vec<u32>),
+    Device(IntTensor<B>),
+}
+
+impl<B: VlmBackend> HeldIds<B> {
+    fn as_argument(&self) -> TokenIdsPrimitive<'_, B> {
+        match self {
+            Self::Host(ids) => TokenIds::Host(ids),
+            Self::Device(ids) => TokenIds::Device(ids.clone()),
+        }
+    }
 }
 
 impl<B: VlmBackend> Problem<B> for EmbedProblem {
@@ -42,7 +66,7 @@ impl<B: VlmBackend> Problem<B> for EmbedProblem {
             hidden_size,
             ..
         } = *self;
-        let table = inputs.stored([vocab_size, hidden_size], 1.0, self.table);
+        let table = inputs.matrix([vocab_size, hidden_size], 1.0, self.table);
         let images = self.images.iter().map(|&(start, num_rows)| SplicedRows {
             start,
             rows: inputs.activations([num_rows, hidden_size], 1.0),
@@ -50,7 +74,10 @@ impl<B: VlmBackend> Problem<B> for EmbedProblem {
         let images = images.collect();
         Arguments {
             table,
-            token_ids: self.token_ids(),
+            token_ids: match self.ids {
+                Place::Host => HeldIds::Host(self.token_ids()),
+                Place::Device => HeldIds::Device(inputs.ids(self.chosen_ids())),
+            },
             images,
             dtype: inputs.activation_dtype(),
         }
@@ -63,8 +90,9 @@ impl<B: VlmBackend> Problem<B> for EmbedProblem {
             images,
             dtype,
         } = inputs;
+        let token_ids = token_ids.as_argument();
         vec![Output::Float(B::vlm_embed_and_splice(
-            table, &token_ids, images, dtype,
+            table, token_ids, images, dtype,
         ))]
     }
 
@@ -75,8 +103,9 @@ impl<B: VlmBackend> Problem<B> for EmbedProblem {
             images,
             dtype,
         } = inputs;
+        let token_ids = token_ids.as_argument();
         vec![Output::Float(reference::run::<B>(
-            table, &token_ids, images, dtype,
+            table, token_ids, images, dtype,
         ))]
     }
 
@@ -111,6 +140,16 @@ impl EmbedProblem {
         ids
     }
 
+    /// The same between what names no row: the id that means nonsense, and a negative one.
+    fn chosen_ids(&self) -> Vec<i32> {
+        let ids = self.token_ids().into_iter();
+        let mut ids: Vec<i32> = ids.map(|id| id as i32).collect();
+        let last = ids.len() - 1;
+        ids[0] = self.vocab_size as i32;
+        ids[last] = -1;
+        ids
+    }
+
     fn case<B: VlmBackend>(self, place: &str) -> Case<B> {
         let Self {
             num_tokens,
@@ -128,10 +167,15 @@ fn problem(num_tokens: usize, hidden_size: usize, images: &[(usize, usize)]) -> 
         num_tokens,
         images: images.to_vec(),
         table: None,
+        ids: Place::Host,
     }
 }
 
 fn cases<B: VlmBackend>() -> Vec<Case<B>> {
+    let chosen = |problem| EmbedProblem {
+        ids: Place::Device,
+        ..problem
+    };
     let stored = |dtype| EmbedProblem {
         table: Some(dtype),
         ..problem(9, 576, &[(2, 4)])
@@ -145,6 +189,9 @@ fn cases<B: VlmBackend>() -> Vec<Case<B>> {
         problem(6, 577, &[(0, 6)]).case("only an image"),
         problem(30, 64, &[(1, 4), (5, 4), (20, 6)]).case("three images, two adjacent"),
         problem(5, 1, &[(1, 1)]).case("narrowest"),
+        chosen(problem(4, 576, &[])).case("ids on the device"),
+        chosen(problem(9, 33, &[(3, 2)])).case("ids on the device, one image"),
+        chosen(stored(DType::BF16)).case("ids on the device, BF16 table"),
         stored(DType::F32).case("F32 table"),
         stored(DType::F16).case("F16 table"),
         stored(DType::BF16).case("BF16 table"),

@@ -5,31 +5,35 @@ use burn_cubecl::CubeRuntime;
 use burn_cubecl::tensor::CubeTensor;
 use cubecl::prelude::*;
 
-use super::SplicedRows;
-use crate::kernels::LaunchRefused;
-use crate::kernels::cube::stored::{Storage, StoredMatrix, unpack};
-use crate::kernels::launch::{Grid, in_vectors, output, refuse, supports, vector_width};
+use super::{SplicedRows, TokenIds};
+use crate::kernels::cube::stored::{Storage, StoredMatrix, part_of, unpack};
+use crate::kernels::launch::{DeviceProperties, Elementwise, Operand, in_vectors, output};
+use crate::kernels::{LaunchRefused, Matrix};
 
 /// Stands where a picture goes: no table has so many rows.
 const NO_TOKEN: u32 = u32::MAX;
 
 #[cube(launch)]
-fn embed_kernel<T: Numeric, O: Float, M: Size, N: Size>(
+fn embed_kernel<T: Numeric, I: Int, O: Float, M: Size, N: Size>(
     table: &Tensor<Vector<T, M>>,
-    token_ids: &Tensor<u32>,
+    token_ids: &Tensor<I>,
     embeds: &mut Tensor<Vector<O, N>>,
     #[comptime] storage: Storage,
     #[define(T)] _table_dtype: StorageType,
+    #[define(I)] _id_dtype: StorageType,
     #[define(O)] _dtype: StorageType,
 ) {
     let columns = embeds.shape(1) / embeds.vector_size();
     if ABSOLUTE_POS < embeds.shape(0) * columns {
         let (token, column) = (ABSOLUTE_POS / columns, ABSOLUTE_POS % columns);
-        let id = token_ids[token] as usize;
+        // A negative id becomes one that no table has.
+        let id = u32::cast_from(token_ids[token * token_ids.stride(0)]) as usize;
+        let mut embed = Vector::<f32, N>::new(0.0);
         if id < table.shape(0) {
             let stored = table[id * (table.stride(0) / table.vector_size()) + column];
-            embeds[ABSOLUTE_POS] = Vector::cast_from(unpack::<T, M, N>(stored, storage));
+            embed = unpack::<T, M, N>(stored, storage);
         }
+        embeds[ABSOLUTE_POS] = Vector::cast_from(embed);
     }
 }
 
@@ -50,23 +54,30 @@ fn splice_kernel<E: Float, O: Float, N: Size>(
 }
 
 pub(in crate::kernels) fn launch<R: CubeRuntime>(
-    table: &CubeTensor<R>,
-    token_ids: &[u32],
+    table: &Matrix<CubeTensor<R>>,
+    token_ids: &TokenIds<'_, CubeTensor<R>>,
     images: &[SplicedRows<CubeTensor<R>>],
     dtype: DType,
 ) -> Result<CubeTensor<R>, LaunchRefused> {
-    let [_, hidden_size] = table.shape().dims();
+    let [_, hidden_size] = table.dims();
+    let device = DeviceProperties::of(&part_of(table).client);
     let dtypes = images.iter().map(|image| image.rows.dtype);
-    if let Some(lacking) = dtypes
-        .chain([dtype])
-        .find(|dtype| !supports(&table.client, *dtype))
-    {
-        return refuse(format!("the device does not compute in {}", lacking.name()));
+    if let Some(lacking) = dtypes.chain([dtype]).find(|dtype| !device.computes(*dtype)) {
+        return Err(LaunchRefused::NotComputed(lacking));
     }
-    let embeds = output(table, [token_ids.len(), hidden_size].into(), dtype);
-    embed(table, looked_up(token_ids, images), &embeds)?;
+    let ids = match token_ids {
+        TokenIds::Host(ids) => upload(part_of(table), looked_up(ids, images)),
+        TokenIds::Device(ids) if matches!(ids.dtype, DType::I32 | DType::U32) => ids.clone(),
+        TokenIds::Device(ids) => {
+            let (operand, dtype) = ("token ids", ids.dtype);
+            return Err(LaunchRefused::NoKernelFor { operand, dtype });
+        }
+    };
+    let [num_tokens] = ids.shape().dims();
+    let embeds = output(part_of(table), [num_tokens, hidden_size].into(), dtype);
+    embed(table, ids, &embeds, &device)?;
     for image in images {
-        splice(image, &embeds)?;
+        splice(image, &embeds, &device)?;
     }
     Ok(embeds)
 }
@@ -81,22 +92,30 @@ fn looked_up<R: CubeRuntime>(token_ids: &[u32], images: &[SplicedRows<CubeTensor
     looked_up
 }
 
+/// The ids on the device of a tensor.
+fn upload<R: CubeRuntime>(beside: &CubeTensor<R>, ids: Vec<u32>) -> CubeTensor<R> {
+    let (client, device) = (beside.client.clone(), beside.device.clone());
+    let bytes = client.create_from_slice(bytemuck::cast_slice(&ids));
+    CubeTensor::new_contiguous(client, device, [ids.len()].into(), bytes, DType::U32)
+}
+
 fn embed<R: CubeRuntime>(
-    table: &CubeTensor<R>,
-    token_ids: Vec<u32>,
+    table: &Matrix<CubeTensor<R>>,
+    ids: CubeTensor<R>,
     embeds: &CubeTensor<R>,
+    device: &DeviceProperties,
 ) -> Result<(), LaunchRefused> {
-    let client = &table.client;
-    let ids = client.create_from_slice(bytemuck::cast_slice(&token_ids));
-    let shape = [token_ids.len()].into();
-    let ids =
-        CubeTensor::new_contiguous(client.clone(), table.device.clone(), shape, ids, DType::U32);
     let table = StoredMatrix::new(table, embeds, usize::MAX)?;
-    let grid = Grid::elementwise(embeds.shape().num_elements() / table.width);
-    let (cubes, units) = grid.check(&[&table.tensor, &ids, embeds])?;
-    let table_dtype = table.tensor.dtype;
+    let Elementwise { grid, .. } = Elementwise::of_width(
+        embeds.shape().num_elements(),
+        table.width,
+        &[&table.tensor, &ids, embeds].map(Operand::from),
+        device,
+    )?;
+    let (cubes, units) = grid.size();
+    let (table_dtype, id_dtype) = (table.tensor.dtype, ids.dtype);
     embed_kernel::launch::<R>(
-        client,
+        &embeds.client,
         cubes,
         units,
         table.stored_width,
@@ -106,6 +125,7 @@ fn embed<R: CubeRuntime>(
         embeds.clone().into_tensor_arg(),
         table.storage,
         table_dtype.into(),
+        id_dtype.into(),
         embeds.dtype.into(),
     );
     Ok(())
@@ -114,15 +134,20 @@ fn embed<R: CubeRuntime>(
 fn splice<R: CubeRuntime>(
     image: &SplicedRows<CubeTensor<R>>,
     embeds: &CubeTensor<R>,
+    device: &DeviceProperties,
 ) -> Result<(), LaunchRefused> {
     let SplicedRows { start, rows } = image;
     let [num_rows, hidden_size] = rows.shape().dims();
     if num_rows == 0 {
         return Ok(());
     }
-    let width = vector_width(&[rows, embeds], hidden_size);
-    let grid = Grid::elementwise(num_rows * hidden_size / width);
-    let (cubes, units) = grid.check(&[rows, embeds])?;
+    let Elementwise { width, grid } = Elementwise::in_vectors(
+        num_rows * hidden_size,
+        hidden_size,
+        &[rows, embeds].map(Operand::from),
+        device,
+    )?;
+    let (cubes, units) = grid.size();
     splice_kernel::launch::<R>(
         &rows.client,
         cubes,

@@ -3,23 +3,23 @@
 use burn::tensor::{DType, TensorMetadata};
 use burn_flex::FlexTensor;
 
-use super::SplicedRows;
-use crate::kernels::LaunchRefused;
-use crate::kernels::cpu::{FloatSlice, activations, answer, refused};
+use super::{SplicedRows, TokenIds};
+use crate::kernels::cpu::{FloatSlice, activations, float_tensor, no_kernel_for};
+use crate::kernels::{LaunchRefused, Matrix};
 
 pub(in crate::kernels) fn run(
-    table: &FlexTensor,
-    token_ids: &[u32],
+    table: &Matrix<FlexTensor>,
+    token_ids: &TokenIds<'_, FlexTensor>,
     images: &[SplicedRows<FlexTensor>],
     dtype: DType,
 ) -> Result<FlexTensor, LaunchRefused> {
     if !matches!(dtype, DType::F32 | DType::F16 | DType::BF16) {
-        return Err(refused(format!(
-            "no kernel for embeddings of type {dtype:?}"
-        )));
+        return Err(no_kernel_for("embeddings", dtype));
     }
+    let Matrix::Float(table) = table;
     let [_, hidden_size] = table.shape().dims();
-    let mut embeddings = vec![0.0; token_ids.len() * hidden_size];
+    let ids = places(token_ids)?;
+    let mut embeddings = vec![0.0; ids.len() * hidden_size];
     let mut next = 0;
     for image in images {
         let rows = activations(&image.rows)?;
@@ -27,41 +27,50 @@ pub(in crate::kernels) fn run(
         embeddings[start..start + rows.len()].copy_from_slice(&rows);
         look_up(
             table,
-            &token_ids[next..image.start],
+            &ids[next..image.start],
             &mut embeddings[next * hidden_size..],
         )?;
         next = image.start + rows.len() / hidden_size.max(1);
     }
-    look_up(
-        table,
-        &token_ids[next..],
-        &mut embeddings[next * hidden_size..],
-    )?;
-    Ok(answer(embeddings, [token_ids.len(), hidden_size], dtype))
+    look_up(table, &ids[next..], &mut embeddings[next * hidden_size..])?;
+    Ok(float_tensor(embeddings, [ids.len(), hidden_size], dtype))
 }
 
-/// Copies a row of the table for each id to the front of `target`.
-fn look_up(table: &FlexTensor, token_ids: &[u32], target: &mut [f32]) -> Result<(), LaunchRefused> {
+/// The row that each id names, in the table or not.
+fn places(token_ids: &TokenIds<'_, FlexTensor>) -> Result<Vec<usize>, LaunchRefused> {
+    let ids = match token_ids {
+        TokenIds::Host(ids) => return Ok(ids.iter().map(|id| *id as usize).collect()),
+        TokenIds::Device(ids) => ids.to_contiguous(),
+    };
+    // A negative id names none; so does the largest place.
+    let place = |id: i64| usize::try_from(id).unwrap_or(usize::MAX);
+    if let Some(ids) = ids.as_slice::<i32>() {
+        return Ok(ids.iter().map(|id| place(i64::from(*id))).collect());
+    }
+    if let Some(ids) = ids.as_slice::<i64>() {
+        return Ok(ids.iter().map(|id| place(*id)).collect());
+    }
+    Err(no_kernel_for("token ids", ids.dtype()))
+}
+
+/// Copies a row of the table for each place to the front of `target`, which holds zeros for those
+/// that are not in the table.
+fn look_up(table: &FlexTensor, places: &[usize], target: &mut [f32]) -> Result<(), LaunchRefused> {
     let [vocab_size, hidden_size] = table.shape().dims();
     let [stride, 1] = *table.layout().strides() else {
-        return Err(refused(format!(
-            "a table with strides {:?}",
-            table.layout().strides()
-        )));
+        return Err(LaunchRefused::Scattered {
+            operand: "a table",
+            strides: table.layout().strides().to_vec(),
+        });
     };
     let rows = FloatSlice::storage(table);
-    let rows = rows.ok_or_else(|| refused(format!("no kernel for a {:?} table", table.dtype())))?;
-    for (id, target) in token_ids
-        .iter()
-        .zip(target.chunks_exact_mut(hidden_size.max(1)))
-    {
-        let id = *id as usize;
-        assert!(id < vocab_size, "token id {id} of {vocab_size}");
-        let start = table
-            .layout()
-            .start_offset()
-            .strict_add_signed(id as isize * stride);
-        rows.read(start, target);
+    let rows = rows.ok_or_else(|| no_kernel_for("a table", table.dtype()))?;
+    let targets = target.chunks_exact_mut(hidden_size.max(1));
+    for (place, target) in places.iter().zip(targets) {
+        if *place < vocab_size {
+            let first = table.layout().start_offset();
+            rows.read(first.strict_add_signed(*place as isize * stride), target);
+        }
     }
     Ok(())
 }

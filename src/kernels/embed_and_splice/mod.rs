@@ -7,11 +7,14 @@ pub(super) mod cube;
 #[cfg(feature = "flex")]
 pub(super) mod flex;
 pub(super) mod reference;
+mod token_ids;
 
 use burn::tensor::{DType, Tensor};
 
 use super::shape::assert_shape;
-use super::{VlmBackend, primitive, tensor};
+use super::{MatrixTensor, VlmBackend, primitive, tensor};
+
+pub use token_ids::{TokenIds, TokenIdsPrimitive, TokenIdsTensor};
 
 pub(super) const NAME: &str = "embed_and_splice";
 
@@ -29,55 +32,56 @@ pub struct SplicedRows<T> {
 /// What `token_ids` holds under an image is not looked up, so a placeholder may be any number.
 ///
 /// # Shapes
-/// - `table`: `[vocab_size, hidden_size]`, f32, f16 or bf16
+/// - `table`: `[vocab_size, hidden_size]`, stored in any way
+/// - `token_ids`: `[num_tokens]`
 /// - `images`, in order of `start`, not overlapping: rows `[num_rows, hidden_size]`
-/// - output: `[token_ids.len(), hidden_size]`, in `dtype`
+/// - output: `[num_tokens, hidden_size]`, in `dtype`; zeros for an id on the device that is not in
+///   the table
 ///
 /// # Panics
-/// If an id outside the images is not below `vocab_size` (an unchecked index on a GPU would read
-/// foreign memory), or an image does not fit.
-pub fn embed_and_splice<B: VlmBackend>(
-    table: Tensor<B, 2>,
-    token_ids: &[u32],
+/// If an id on the host, outside the images, is not below `vocab_size`, or an image does not fit.
+pub fn embed_and_splice<'a, B: VlmBackend>(
+    table: impl Into<MatrixTensor<B>>,
+    token_ids: impl Into<TokenIdsTensor<'a, B>>,
     images: Vec<SplicedRows<Tensor<B, 2>>>,
     dtype: DType,
 ) -> Tensor<B, 2> {
-    check(&table, token_ids, &images);
+    let (table, token_ids) = (table.into().map(primitive), token_ids.into());
+    check(table.dims(), &token_ids, &images);
     let images = images.into_iter().map(|image| SplicedRows {
         start: image.start,
         rows: primitive(image.rows),
     });
     tensor(B::vlm_embed_and_splice(
-        primitive(table),
-        token_ids,
+        table,
+        token_ids.map(Tensor::into_primitive),
         images.collect(),
         dtype,
     ))
 }
 
 fn check<B: VlmBackend>(
-    table: &Tensor<B, 2>,
-    token_ids: &[u32],
+    [vocab_size, hidden_size]: [usize; 2],
+    token_ids: &TokenIdsTensor<'_, B>,
     images: &[SplicedRows<Tensor<B, 2>>],
 ) {
-    let [vocab_size, hidden_size] = table.dims();
     let is_known = |id: &u32| (*id as usize) < vocab_size;
-    let mut next = 0;
+    let check_text = |text: std::ops::Range<usize>| {
+        if let TokenIds::Host(ids) = token_ids {
+            let is_in_table = ids[text].iter().all(is_known);
+            assert!(is_in_table, "token id outside the table");
+        }
+    };
+    let (count, mut next) = (token_ids.count(), 0);
     for SplicedRows { start, rows } in images {
         let [num_rows, _] = rows.dims();
         assert_shape!(rows, [num_rows, hidden_size]);
         assert!(
-            *start >= next && start + num_rows <= token_ids.len(),
+            *start >= next && start + num_rows <= count,
             "image rows do not fit"
         );
-        assert!(
-            token_ids[next..*start].iter().all(is_known),
-            "token id outside the table"
-        );
+        check_text(next..*start);
         next = start + num_rows;
     }
-    assert!(
-        token_ids[next..].iter().all(is_known),
-        "token id outside the table"
-    );
+    check_text(next..count);
 }

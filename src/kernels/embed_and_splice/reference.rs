@@ -2,44 +2,66 @@ use std::ops::Range;
 
 use burn::tensor::backend::Backend;
 use burn::tensor::ops::FloatTensor;
-use burn::tensor::{DType, Int, Tensor, TensorData};
+use burn::tensor::{DType, Int, Tensor, TensorData, TensorMetadata};
 
-use super::SplicedRows;
-use crate::kernels::{primitive, tensor};
+use super::{SplicedRows, TokenIds, TokenIdsPrimitive};
+use crate::kernels::matrix::numbers;
+use crate::kernels::{MatrixPrimitive, primitive, tensor};
 
 pub(crate) fn run<B: Backend>(
-    table: FloatTensor<B>,
-    token_ids: &[u32],
+    table: MatrixPrimitive<B>,
+    token_ids: TokenIdsPrimitive<'_, B>,
     images: Vec<SplicedRows<FloatTensor<B>>>,
     dtype: DType,
 ) -> FloatTensor<B> {
-    let table = tensor::<B, 2>(table);
+    let table = numbers::<B>(table);
+    let count = match &token_ids {
+        TokenIds::Host(ids) => ids.len(),
+        TokenIds::Device(ids) => ids.shape().num_elements(),
+    };
+    let text = |range: Range<usize>| match &token_ids {
+        TokenIds::Host(ids) => from_host(&table, &ids[range]),
+        TokenIds::Device(ids) => {
+            let ids = Tensor::<B, 1, Int>::from_primitive(ids.clone());
+            from_device(&table, ids.slice(range))
+        }
+    };
     let mut parts = Vec::new();
     let mut next = 0;
     for image in images {
         let rows = tensor::<B, 2>(image.rows);
         let [num_rows, _] = rows.dims();
-        push_text(&mut parts, &table, &token_ids[next..image.start], dtype);
+        if next < image.start {
+            parts.push(text(next..image.start).cast(dtype));
+        }
         parts.push(rows.cast(dtype));
         next = image.start + num_rows;
     }
-    push_text(&mut parts, &table, &token_ids[next..], dtype);
+    if next < count {
+        parts.push(text(next..count).cast(dtype));
+    }
     primitive(Tensor::cat(parts, 0))
 }
 
-/// Appends the embeddings of `token_ids`, if there are any.
-fn push_text<B: Backend>(
-    parts: &mut Vec<Tensor<B, 2>>,
-    table: &Tensor<B, 2>,
-    token_ids: &[u32],
-    dtype: DType,
-) {
-    let Range { end: count, .. } = 0..token_ids.len();
-    if count == 0 {
-        return;
-    }
-    let ids = token_ids.iter().map(|id| *id as i32).collect();
-    let ids =
-        Tensor::<B, 1, Int>::from_data(TensorData::new::<i32, _>(ids, [count]), &table.device());
-    parts.push(table.clone().select(0, ids).cast(dtype));
+fn from_host<B: Backend>(table: &Tensor<B, 2>, ids: &[u32]) -> Tensor<B, 2> {
+    let ids: Vec<i32> = ids.iter().map(|id| *id as i32).collect();
+    let count = ids.len();
+    let ids = Tensor::<B, 1, Int>::from_data(TensorData::new(ids, [count]), &table.device());
+    table.clone().select(0, ids)
+}
+
+/// Rows of zeros where an id is not in the table.
+fn from_device<B: Backend>(table: &Tensor<B, 2>, ids: Tensor<B, 1, Int>) -> Tensor<B, 2> {
+    let [vocab_size, hidden_size] = table.dims();
+    let [count] = ids.dims();
+    let is_below = ids.clone().lower_elem(vocab_size as i64);
+    let is_unknown = is_below
+        .bool_and(ids.clone().greater_equal_elem(0))
+        .bool_not();
+    let rows = table
+        .clone()
+        .select(0, ids.mask_fill(is_unknown.clone(), 0));
+    // Not a product with zero: the first row may hold what is no number.
+    let is_unknown = is_unknown.reshape([count, 1]).expand([count, hidden_size]);
+    rows.mask_fill(is_unknown, 0.0)
 }

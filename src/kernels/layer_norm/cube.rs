@@ -6,8 +6,8 @@ use burn_cubecl::tensor::CubeTensor;
 use cubecl::prelude::*;
 
 use crate::kernels::LaunchRefused;
-use crate::kernels::cube::reduce::{Team, sum_cube, sum_vector};
-use crate::kernels::launch::{Grid, in_vectors, output_like, refuse, vector_width};
+use crate::kernels::cube::reduce::{Team, row_of_cube, sum_cube, sum_vector};
+use crate::kernels::launch::{DeviceProperties, Operand, RowWise, in_vectors, output_like};
 
 #[cube(launch)]
 fn layer_norm_kernel<E: Float, W: Float, N: Size>(
@@ -23,8 +23,8 @@ fn layer_norm_kernel<E: Float, W: Float, N: Size>(
     let width = x.vector_size();
     let columns = x.shape(1) / width;
     let count = x.shape(1) as f32;
-    let start = CUBE_POS_X as usize * (x.stride(0) / width);
-    let normed_start = CUBE_POS_X as usize * columns;
+    let row = row_of_cube(x.shape(0));
+    let (start, normed_start) = (row * (x.stride(0) / width), row * columns);
 
     let mut sums = Vector::<f32, N>::new(0.0);
     let mut column = UNIT_POS_X as usize;
@@ -62,13 +62,16 @@ pub(in crate::kernels) fn launch<R: CubeRuntime>(
     epsilon: f64,
 ) -> Result<CubeTensor<R>, LaunchRefused> {
     if weight.dtype != bias.dtype {
-        return refuse("weight and bias differ in type");
+        let operands = "weight and bias";
+        return Err(LaunchRefused::TypesDiffer { operands });
     }
-    let [rows, hidden_size] = x.shape().dims();
-    let width = vector_width(&[x, weight, bias], hidden_size);
     let normed = output_like(x);
-    let grid = Grid::row_wise(rows, hidden_size / width);
-    let (cubes, units) = grid.check(&[x, weight, bias, &normed])?;
+    let RowWise { width, team, grid } = RowWise::in_vectors(
+        x.shape().dims(),
+        &[x, weight, bias, &normed].map(Operand::from),
+        &DeviceProperties::of(&x.client),
+    )?;
+    let (cubes, units) = grid.size();
     layer_norm_kernel::launch::<R>(
         &x.client,
         cubes,
@@ -79,7 +82,7 @@ pub(in crate::kernels) fn launch<R: CubeRuntime>(
         in_vectors(bias, width).into_tensor_arg(),
         normed.clone().into_tensor_arg(),
         epsilon as f32,
-        grid.team(&x.client),
+        team,
         x.dtype.into(),
         weight.dtype.into(),
     );

@@ -4,7 +4,7 @@ use burn::tensor::TensorMetadata;
 use burn_flex::FlexTensor;
 
 use crate::kernels::LaunchRefused;
-use crate::kernels::cpu::{activations, answer, for_each_row, sum, sum_of_squares};
+use crate::kernels::cpu::{activations, float_tensor, for_each_row, sum, sum_of_squares};
 
 pub(in crate::kernels) fn run(
     x: &FlexTensor,
@@ -24,5 +24,5 @@ pub(in crate::kernels) fn run(
             *value = (*value - mean) / deviation * weight + bias;
         }
     });
-    Ok(answer(values, x.shape(), x.dtype()))
+    Ok(float_tensor(values, x.shape(), x.dtype()))
 }

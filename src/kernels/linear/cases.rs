@@ -4,8 +4,8 @@ use burn::tensor::DType;
 use burn::tensor::ops::FloatTensor;
 
 use super::{Activation, LinearEpilogue, NAME, reference};
-use crate::kernels::VlmBackend;
-use crate::kernels::catalogue::{Case, Inputs, KernelEntry, Order, Output, Problem, Work};
+use crate::kernels::cases::{Case, Inputs, KernelEntry, Order, Output, Problem, Work};
+use crate::kernels::{MatrixPrimitive, VlmBackend};
 
 pub(in crate::kernels) const fn entry<B: VlmBackend>() -> KernelEntry<B> {
     KernelEntry {
@@ -97,7 +97,7 @@ impl LinearProblem {
 
 type Arguments<B> = (
     FloatTensor<B>,
-    FloatTensor<B>,
+    MatrixPrimitive<B>,
     LinearEpilogue<FloatTensor<B>>,
 );
 
@@ -114,7 +114,7 @@ impl<B: VlmBackend> Problem<B> for LinearProblem {
         // Keeps the answers near 1, so that one tolerance serves every size.
         let scale = (9.0 / in_features as f32).sqrt();
         let x = inputs.in_order([rows, in_features], self.order);
-        let weight = inputs.stored([out_features, in_features], scale, self.weight);
+        let weight = inputs.matrix([out_features, in_features], scale, self.weight);
         let bias = self
             .has_bias
             .then(|| inputs.activations([out_features], 1.0));

@@ -5,17 +5,19 @@
 
 mod epilogue;
 mod few_rows;
+mod strategy;
 mod tiled;
 
 use burn::tensor::{DType, TensorMetadata};
 use burn_cubecl::CubeRuntime;
 use burn_cubecl::tensor::CubeTensor;
-use cubecl::prelude::{CubeCount, CubeDim};
+
+use strategy::{LinearKernel, LinearStrategy};
 
 use super::{Activation, LinearEpilogue};
-use crate::kernels::LaunchRefused;
 use crate::kernels::cube::stored::StoredMatrix;
-use crate::kernels::launch::{Grid, output, refuse};
+use crate::kernels::launch::{DeviceProperties, Operand, output};
+use crate::kernels::{LaunchRefused, Matrix};
 
 /// What either kernel reads and writes.
 struct Operands<R: CubeRuntime> {
@@ -29,33 +31,39 @@ struct Operands<R: CubeRuntime> {
 
 impl<R: CubeRuntime> Operands<R> {
     /// Both matrices in vectors of at most `max_width` elements, and a new output.
+    ///
+    /// # Errors
+    /// If the device cannot read or write them.
     fn new(
         x: &CubeTensor<R>,
-        weight: &CubeTensor<R>,
+        weight: &Matrix<CubeTensor<R>>,
         epilogue: &LinearEpilogue<CubeTensor<R>>,
         max_width: usize,
     ) -> Result<Self, LaunchRefused> {
         let [rows, _] = x.shape().dims();
-        let [out_features, _] = weight.shape().dims();
+        let [out_features, _] = weight.dims();
         let LinearEpilogue {
             bias,
             activation,
             residual,
         } = epilogue.clone();
-        Ok(Self {
+        let operands = Self {
             weight: StoredMatrix::new(weight, x, max_width)?,
             y: output(x, [rows, out_features].into(), x.dtype),
             x: x.clone(),
             bias,
             activation,
             residual,
-        })
+        };
+        operands.check()?;
+        Ok(operands)
     }
 
-    fn check(&self, grid: Grid) -> Result<(CubeCount, CubeDim), LaunchRefused> {
+    fn check(&self) -> Result<(), LaunchRefused> {
         let operands = [&self.x, &self.weight.tensor, &self.y].into_iter();
-        let operands: Vec<_> = operands.chain(&self.bias).chain(&self.residual).collect();
-        grid.check(&operands)
+        let operands = operands.chain(&self.bias).chain(&self.residual);
+        let operands: Vec<_> = operands.map(Operand::from).collect();
+        DeviceProperties::of(&self.x.client).check_operands(&operands)
     }
 
     /// The type of the bias; where there is none, any will do.
@@ -66,7 +74,7 @@ impl<R: CubeRuntime> Operands<R> {
 
 pub(in crate::kernels) fn launch<R: CubeRuntime>(
     x: &CubeTensor<R>,
-    weight: &CubeTensor<R>,
+    weight: &Matrix<CubeTensor<R>>,
     epilogue: &LinearEpilogue<CubeTensor<R>>,
 ) -> Result<CubeTensor<R>, LaunchRefused> {
     if epilogue
@@ -74,12 +82,17 @@ pub(in crate::kernels) fn launch<R: CubeRuntime>(
         .as_ref()
         .is_some_and(|residual| residual.dtype != x.dtype)
     {
-        return refuse("x and residual differ in type");
+        let operands = "x and residual";
+        return Err(LaunchRefused::TypesDiffer { operands });
     }
     let [rows, _] = x.shape().dims();
-    if rows <= few_rows::MAX_ROWS {
-        few_rows::launch(x, weight, epilogue)
-    } else {
-        tiled::launch(x, weight, epilogue)
+    let [out_features, _] = weight.dims();
+    let device = DeviceProperties::of(&x.client);
+    let LinearStrategy { kernel, grid } = LinearStrategy::choose([rows, out_features], &device)?;
+    match kernel {
+        LinearKernel::FewRows { kernel_rows } => {
+            few_rows::launch(x, weight, epilogue, kernel_rows, grid)
+        }
+        LinearKernel::Tiled => tiled::launch(x, weight, epilogue, grid),
     }
 }

@@ -12,10 +12,11 @@ use burn_flex::FlexTensor;
 use rayon::prelude::*;
 
 use super::{Activation, LinearEpilogue};
-use crate::kernels::LaunchRefused;
 use crate::kernels::cpu::{
-    self, Element, Kernel, Simd, StridedRows, Tier, activations, answer, refused, with_element,
+    self, Element, Kernel, Simd, StridedRows, Tier, activations, float_tensor, no_kernel_for,
+    with_element,
 };
+use crate::kernels::{LaunchRefused, Matrix};
 
 /// Rows of `x` up to which the weight is widened anew for each four of them.
 const MAX_FEW_ROWS: usize = 8;
@@ -31,7 +32,7 @@ struct Product<'a, E> {
 
 pub(in crate::kernels) fn run(
     x: &FlexTensor,
-    weight: &FlexTensor,
+    weight: &Matrix<FlexTensor>,
     epilogue: &LinearEpilogue<FlexTensor>,
 ) -> Result<FlexTensor, LaunchRefused> {
     run_on(Tier::best(), x, weight, epilogue)
@@ -40,19 +41,20 @@ pub(in crate::kernels) fn run(
 fn run_on(
     tier: Tier,
     x: &FlexTensor,
-    weight: &FlexTensor,
+    weight: &Matrix<FlexTensor>,
     epilogue: &LinearEpilogue<FlexTensor>,
 ) -> Result<FlexTensor, LaunchRefused> {
     let [rows, in_features] = x.shape().dims();
+    let Matrix::Float(weight) = weight;
     let [out_features, _] = weight.shape().dims();
     let values = activations(x)?;
     let y = with_element!(weight.dtype(), E => multiply(tier, Product {
         x: StridedRows::new(&values, in_features, [rows, in_features]),
         weight: weight_rows::<E>(weight)?,
     }));
-    let y = y.ok_or_else(|| refused(format!("no kernel for a {:?} weight", weight.dtype())))?;
+    let y = y.ok_or_else(|| no_kernel_for("a weight", weight.dtype()))?;
     let y = finish(tier, y, out_features, epilogue)?;
-    Ok(answer(y, [rows, out_features], x.dtype()))
+    Ok(float_tensor(y, [rows, out_features], x.dtype()))
 }
 
 /// The rows of a weight where they lie. One of another order is for the reference, which may
@@ -68,7 +70,10 @@ fn weight_rows<E: Element>(weight: &FlexTensor) -> Result<StridedRows<'_, E>, La
                 weight.shape().dims(),
             ))
         }
-        ref strides => Err(refused(format!("a weight with strides {strides:?}"))),
+        ref strides => Err(LaunchRefused::Scattered {
+            operand: "a weight",
+            strides: strides.to_vec(),
+        }),
     }
 }
 

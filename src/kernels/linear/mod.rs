@@ -11,7 +11,7 @@ pub(super) mod reference;
 use burn::tensor::Tensor;
 
 use super::shape::assert_shape;
-use super::{VlmBackend, primitive, tensor};
+use super::{MatrixTensor, VlmBackend, primitive, tensor};
 
 pub(super) const NAME: &str = "linear";
 
@@ -63,7 +63,7 @@ pub enum Activation {
 
 /// `activation(x weight^T + bias) + residual`, accumulated in f32.
 ///
-/// `weight` may be f32, f16 or bf16 whatever the type of `x`; the result has the type of `x`.
+/// `weight` may be stored in any way whatever the type of `x`; the result has the type of `x`.
 ///
 /// # Shapes
 /// - `x`: `[rows, in_features]`
@@ -75,11 +75,12 @@ pub enum Activation {
 /// If the shapes do not fit.
 pub fn linear<B: VlmBackend>(
     x: Tensor<B, 2>,
-    weight: Tensor<B, 2>,
+    weight: impl Into<MatrixTensor<B>>,
     bias: Option<Tensor<B, 1>>,
     activation: Activation,
     residual: Option<Tensor<B, 2>>,
 ) -> Tensor<B, 2> {
+    let weight = weight.into().map(primitive);
     let [rows, in_features] = x.dims();
     let [out_features, _] = weight.dims();
     assert_shape!(weight, [out_features, in_features]);
@@ -94,5 +95,5 @@ pub fn linear<B: VlmBackend>(
         activation,
         residual: residual.map(primitive),
     };
-    tensor(B::vlm_linear(primitive(x), primitive(weight), epilogue))
+    tensor(B::vlm_linear(primitive(x), weight, epilogue))
 }

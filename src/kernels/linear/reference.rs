@@ -4,16 +4,17 @@ use burn::tensor::ops::FloatTensor;
 use burn::tensor::{Tensor, TensorMetadata};
 
 use super::{Activation, LinearEpilogue};
-use crate::kernels::{primitive, tensor};
+use crate::kernels::matrix::numbers;
+use crate::kernels::{MatrixPrimitive, primitive, tensor};
 
 pub(crate) fn run<B: Backend>(
     x: FloatTensor<B>,
-    weight: FloatTensor<B>,
+    weight: MatrixPrimitive<B>,
     epilogue: LinearEpilogue<FloatTensor<B>>,
 ) -> FloatTensor<B> {
     let dtype = x.dtype();
     let x = tensor::<B, 2>(x);
-    let weight = tensor::<B, 2>(weight).cast(dtype);
+    let weight = numbers::<B>(weight).cast(dtype);
     let epilogue = epilogue.map(|part| tensor_like::<B>(part, dtype));
     let mut y = x.matmul(weight.transpose());
     if let Some(bias) = epilogue.bias {

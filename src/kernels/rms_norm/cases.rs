@@ -5,7 +5,7 @@ use burn::tensor::ops::FloatTensor;
 
 use super::{ADD_NAME, NAME, reference};
 use crate::kernels::VlmBackend;
-use crate::kernels::catalogue::{Case, Inputs, KernelEntry, Order, Output, Problem, Work};
+use crate::kernels::cases::{Case, Inputs, KernelEntry, Order, Output, Problem, Work};
 
 const EPSILON: f64 = 1e-5;
 

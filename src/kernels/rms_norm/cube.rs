@@ -6,8 +6,8 @@ use burn_cubecl::tensor::CubeTensor;
 use cubecl::prelude::*;
 
 use crate::kernels::LaunchRefused;
-use crate::kernels::cube::reduce::{Team, sum_cube, sum_vector};
-use crate::kernels::launch::{Grid, in_vectors, output_like, refuse, vector_width};
+use crate::kernels::cube::reduce::{Team, row_of_cube, sum_cube, sum_vector};
+use crate::kernels::launch::{DeviceProperties, Operand, RowWise, in_vectors, output_like};
 
 #[cube(launch)]
 fn rms_norm_kernel<E: Float, W: Float, N: Size>(
@@ -21,7 +21,7 @@ fn rms_norm_kernel<E: Float, W: Float, N: Size>(
 ) {
     let width = x.vector_size();
     let columns = x.shape(1) / width;
-    let start = CUBE_POS_X as usize * (x.stride(0) / width);
+    let start = row_of_cube(x.shape(0)) * (x.stride(0) / width);
     let mut squares = Vector::<f32, N>::new(0.0);
     let mut column = UNIT_POS_X as usize;
     while column < columns {
@@ -48,9 +48,10 @@ fn add_rms_norm_kernel<E: Float, W: Float, N: Size>(
 ) {
     let width = x.vector_size();
     let columns = x.shape(1) / width;
-    let x_start = CUBE_POS_X as usize * (x.stride(0) / width);
-    let residual_start = CUBE_POS_X as usize * (residual.stride(0) / width);
-    let start = CUBE_POS_X as usize * columns;
+    let row = row_of_cube(x.shape(0));
+    let x_start = row * (x.stride(0) / width);
+    let residual_start = row * (residual.stride(0) / width);
+    let start = row * columns;
     let mut squares = Vector::<f32, N>::new(0.0);
     let mut column = UNIT_POS_X as usize;
     while column < columns {
@@ -78,7 +79,7 @@ fn scale_row<E: Float, W: Float, N: Size>(
     #[comptime] team: Team,
 ) {
     let columns = normed.shape(1) / normed.vector_size();
-    let normed_start = CUBE_POS_X as usize * columns;
+    let normed_start = row_of_cube(normed.shape(0)) * columns;
     let mut column = UNIT_POS_X as usize;
     while column < columns {
         let value = Vector::<f32, N>::cast_from(values[start + column]);
@@ -93,11 +94,13 @@ pub(in crate::kernels) fn launch<R: CubeRuntime>(
     weight: &CubeTensor<R>,
     epsilon: f64,
 ) -> Result<CubeTensor<R>, LaunchRefused> {
-    let [rows, hidden_size] = x.shape().dims();
-    let width = vector_width(&[x, weight], hidden_size);
     let normed = output_like(x);
-    let grid = Grid::row_wise(rows, hidden_size / width);
-    let (cubes, units) = grid.check(&[x, weight, &normed])?;
+    let RowWise { width, team, grid } = RowWise::in_vectors(
+        x.shape().dims(),
+        &[x, weight, &normed].map(Operand::from),
+        &DeviceProperties::of(&x.client),
+    )?;
+    let (cubes, units) = grid.size();
     rms_norm_kernel::launch::<R>(
         &x.client,
         cubes,
@@ -107,7 +110,7 @@ pub(in crate::kernels) fn launch<R: CubeRuntime>(
         in_vectors(weight, width).into_tensor_arg(),
         normed.clone().into_tensor_arg(),
         epsilon as f32,
-        grid.team(&x.client),
+        team,
         x.dtype.into(),
         weight.dtype.into(),
     );
@@ -121,13 +124,16 @@ pub(in crate::kernels) fn launch_add<R: CubeRuntime>(
     epsilon: f64,
 ) -> Result<(CubeTensor<R>, CubeTensor<R>), LaunchRefused> {
     if x.dtype != residual.dtype {
-        return refuse("x and residual differ in type");
+        let operands = "x and residual";
+        return Err(LaunchRefused::TypesDiffer { operands });
     }
-    let [rows, hidden_size] = x.shape().dims();
-    let width = vector_width(&[x, residual, weight], hidden_size);
     let (sum, normed) = (output_like(x), output_like(x));
-    let grid = Grid::row_wise(rows, hidden_size / width);
-    let (cubes, units) = grid.check(&[x, residual, weight, &sum, &normed])?;
+    let RowWise { width, team, grid } = RowWise::in_vectors(
+        x.shape().dims(),
+        &[x, residual, weight, &sum, &normed].map(Operand::from),
+        &DeviceProperties::of(&x.client),
+    )?;
+    let (cubes, units) = grid.size();
     add_rms_norm_kernel::launch::<R>(
         &x.client,
         cubes,
@@ -139,7 +145,7 @@ pub(in crate::kernels) fn launch_add<R: CubeRuntime>(
         sum.clone().into_tensor_arg(),
         normed.clone().into_tensor_arg(),
         epsilon as f32,
-        grid.team(&x.client),
+        team,
         x.dtype.into(),
         weight.dtype.into(),
     );

@@ -4,7 +4,7 @@ use burn::tensor::TensorMetadata;
 use burn_flex::FlexTensor;
 
 use crate::kernels::LaunchRefused;
-use crate::kernels::cpu::{activations, answer, for_each_row, sum_of_squares};
+use crate::kernels::cpu::{activations, float_tensor, for_each_row, sum_of_squares};
 
 pub(in crate::kernels) fn run(
     x: &FlexTensor,
@@ -13,7 +13,7 @@ pub(in crate::kernels) fn run(
 ) -> Result<FlexTensor, LaunchRefused> {
     let values = activations(x)?.into_owned();
     let normed = normalise(values, &activations(weight)?, epsilon);
-    Ok(answer(normed, x.shape(), x.dtype()))
+    Ok(float_tensor(normed, x.shape(), x.dtype()))
 }
 
 pub(in crate::kernels) fn run_add(
@@ -26,7 +26,7 @@ pub(in crate::kernels) fn run_add(
     for (value, residual) in values.iter_mut().zip(&*activations(residual)?) {
         *value += residual;
     }
-    let sum = answer(values, x.shape(), x.dtype());
+    let sum = float_tensor(values, x.shape(), x.dtype());
     // Of the sum as it is stored: what is normalised is what the next layer adds to.
     let normed = run(&sum, weight, epsilon)?;
     Ok((sum, normed))

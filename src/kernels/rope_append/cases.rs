@@ -5,8 +5,8 @@ use burn::tensor::ops::FloatTensor;
 
 use super::{NAME, RopeAppendInputs, RopeAppended, reference};
 use crate::kernels::attention_prefill::cases::{Heads, heads};
-use crate::kernels::catalogue::{Case, Inputs, KernelEntry, Order, Output, Problem, Work};
-use crate::kernels::{KvRow, VlmBackend};
+use crate::kernels::cases::{Case, Inputs, KernelEntry, Order, Output, Problem, Work};
+use crate::kernels::{KvSpan, KvWrite, KvWrites, VlmBackend};
 
 pub(in crate::kernels) const fn entry<B: VlmBackend>() -> KernelEntry<B> {
     KernelEntry {
@@ -21,15 +21,16 @@ struct RopeProblem {
     heads: Heads,
     rotary_dim: usize,
     seq_len: usize,
-    rows: Vec<KvRow>,
+    writes: Vec<KvWrite>,
     num_slots: usize,
     capacity: usize,
+    max_positions: usize,
     cache: Option<DType>,
     order: Order,
 }
 
 impl<B: VlmBackend> Problem<B> for RopeProblem {
-    type Inputs = RopeAppendInputs<FloatTensor<B>>;
+    type Inputs = (RopeAppendInputs<FloatTensor<B>>, KvWrites<B>);
 
     fn inputs(&self, inputs: &Inputs<'_, B>) -> Self::Inputs {
         let Heads {
@@ -38,63 +39,56 @@ impl<B: VlmBackend> Problem<B> for RopeProblem {
             head_dim,
         } = self.heads;
         let slab = [self.num_slots, num_kv_heads, self.capacity, head_dim];
-        let tokens =
-            |heads| inputs.in_order([self.rows.len(), self.seq_len, heads, head_dim], self.order);
+        let batch = self.writes.len();
+        let qkv_heads = num_heads + 2 * num_kv_heads;
         let table = |function: fn(f32) -> f32| {
-            let shape = [self.capacity, self.rotary_dim / 2];
+            let shape = [self.max_positions, self.rotary_dim / 2];
             inputs.values(
                 self.angles().map(function).collect(),
                 shape,
                 Some(DType::F32),
             )
         };
-        RopeAppendInputs {
-            query: tokens(num_heads),
-            key: tokens(num_kv_heads),
-            value: tokens(num_kv_heads),
-            key_cache: inputs.slab(slab, &self.rows, self.cache),
-            value_cache: inputs.slab(slab, &self.rows, self.cache),
+        let writes = KvWrites::new(self.writes.clone(), inputs.device());
+        writes.check([batch, self.seq_len], self.num_slots, self.capacity);
+        let arguments = RopeAppendInputs {
+            qkv: inputs.in_order([batch, self.seq_len, qkv_heads, head_dim], self.order),
+            key_cache: inputs.slab(slab, &self.filled(), self.cache),
+            value_cache: inputs.slab(slab, &self.filled(), self.cache),
             cos: table(f32::cos),
             sin: table(f32::sin),
-        }
+        };
+        (arguments, writes)
     }
 
-    fn kernel(&self, inputs: Self::Inputs) -> Vec<Output<B>> {
-        outputs(B::vlm_rope_append(inputs, &self.rows))
+    fn kernel(&self, (inputs, writes): Self::Inputs) -> Vec<Output<B>> {
+        outputs(B::vlm_rope_append(inputs, &writes))
     }
 
-    fn reference(&self, inputs: Self::Inputs) -> Vec<Output<B>> {
-        outputs(reference::run::<B>(inputs, &self.rows))
+    fn reference(&self, (inputs, writes): Self::Inputs) -> Vec<Output<B>> {
+        outputs(reference::run::<B>(inputs, writes.writes()))
     }
 
     fn stored(&self) -> Vec<DType> {
         self.cache.into_iter().collect()
     }
 
-    fn step(&self, inputs: Self::Inputs) -> Self::Inputs {
+    fn step(&self, (inputs, writes): Self::Inputs) -> Self::Inputs {
         // A clone of the caches would share them, and a shared cache is refused.
-        let RopeAppendInputs {
-            query,
-            key,
-            value,
-            cos,
-            sin,
-            ..
-        } = inputs.clone();
+        let RopeAppendInputs { qkv, cos, sin, .. } = inputs.clone();
         let RopeAppended {
             key_cache,
             value_cache,
             ..
-        } = B::vlm_rope_append(inputs, &self.rows);
-        RopeAppendInputs {
-            query,
-            key,
-            value,
+        } = B::vlm_rope_append(inputs, &writes);
+        let inputs = RopeAppendInputs {
+            qkv,
             key_cache,
             value_cache,
             cos,
             sin,
-        }
+        };
+        (inputs, writes)
     }
 
     fn work(&self, dtype: DType) -> Work {
@@ -103,7 +97,7 @@ impl<B: VlmBackend> Problem<B> for RopeProblem {
             num_kv_heads,
             head_dim,
         } = self.heads;
-        let tokens = self.rows.len() * self.seq_len;
+        let tokens = self.writes.len() * self.seq_len;
         let cache = self.cache.unwrap_or(dtype).size();
         let moved = 2 * dtype.size() * (num_heads + num_kv_heads) + 2 * cache * num_kv_heads;
         Work {
@@ -114,32 +108,44 @@ impl<B: VlmBackend> Problem<B> for RopeProblem {
 }
 
 impl RopeProblem {
-    /// The rotary part at the front of `head_dim` as a whole.
-    fn new(heads: Heads, seq_len: usize, rows: &[(usize, usize)]) -> Self {
-        let rows: Vec<_> = rows
-            .iter()
-            .map(|&(slot, len)| KvRow { slot, len })
-            .collect();
-        let longest = rows.iter().map(|row| row.len).max().unwrap_or(0);
+    /// Behind what the slots hold so far, given as (slot, length); a head is rotated as a whole.
+    fn new(heads: Heads, seq_len: usize, held: &[(usize, usize)]) -> Self {
+        let writes = held.iter().map(|&(slot, len)| KvWrite {
+            slot,
+            place: len,
+            position: len,
+        });
+        Self::of_writes(heads, seq_len, writes.collect())
+    }
+
+    fn of_writes(heads: Heads, seq_len: usize, writes: Vec<KvWrite>) -> Self {
+        let most = |number: fn(&KvWrite) -> usize| writes.iter().map(number).max().unwrap_or(0);
         Self {
             heads,
             rotary_dim: heads.head_dim,
             seq_len,
-            num_slots: rows
-                .iter()
-                .map(|row| row.slot)
-                .max()
-                .map_or(1, |last| last + 2),
-            rows,
-            capacity: longest + seq_len + 1,
+            num_slots: most(|write| write.slot) + 2,
+            capacity: most(|write| write.place) + seq_len + 1,
+            max_positions: most(|write| write.position) + seq_len + 1,
+            writes,
             cache: None,
             order: Order::RowMajor,
         }
     }
 
+    /// What was there before.
+    fn filled(&self) -> Vec<KvSpan> {
+        let spans = self.writes.iter().map(|write| KvSpan {
+            slot: write.slot,
+            start: 0,
+            len: write.place,
+        });
+        spans.collect()
+    }
+
     fn angles(&self) -> impl Iterator<Item = f32> {
         let half = self.rotary_dim / 2;
-        (0..self.capacity).flat_map(move |position| {
+        (0..self.max_positions).flat_map(move |position| {
             (0..half).map(move |pair| {
                 let frequency = 10_000f32.powf(-(pair as f32) / half as f32);
                 position as f32 * frequency
@@ -176,6 +182,13 @@ fn cases<B: VlmBackend>() -> Vec<Case<B>> {
         capacity: 24,
         ..new(heads(2, 1, 16), 8, &[(0, 16)])
     };
+    let write = |slot, place, position| KvWrite {
+        slot,
+        place,
+        position,
+    };
+    let elsewhere = vec![write(1, 0, 17), write(0, 20, 3), write(1, 9, 0)];
+    let many: Vec<(usize, usize)> = (0..19).map(|slot| (slot, 5 * slot % 23)).collect();
     let problems = vec![
         (
             "smollm-135m, prompt into an empty slot",
@@ -195,6 +208,11 @@ fn cases<B: VlmBackend>() -> Vec<Case<B>> {
             "3 rows, one token each",
             new(heads(4, 1, 80), 1, &[(2, 7), (1, 0), (0, 31)]),
         ),
+        (
+            "places that are not positions, two in one slot",
+            RopeProblem::of_writes(smollm, 2, elsewhere),
+        ),
+        ("19 rows", new(heads(2, 1, 16), 2, &many)),
         ("head_dim 16, the slot becomes full", full),
         ("head_dim 20", new(heads(4, 2, 20), 3, &[(0, 4)])),
         ("head_dim 96", new(heads(2, 2, 96), 3, &[(0, 4)])),
@@ -213,7 +231,7 @@ fn cases<B: VlmBackend>() -> Vec<Case<B>> {
         ("F32 cache", stored(DType::F32)),
         ("F16 cache", stored(DType::F16)),
         ("BF16 cache", stored(DType::BF16)),
-        ("swapped query, key and value", swapped),
+        ("swapped tokens and heads", swapped),
     ];
     problems
         .into_iter()
@@ -224,6 +242,7 @@ fn cases<B: VlmBackend>() -> Vec<Case<B>> {
 fn bench_cases<B: VlmBackend>() -> Vec<Case<B>> {
     let long = |problem| RopeProblem {
         capacity: 2048,
+        max_positions: 2048,
         ..problem
     };
     let problems = vec![

@@ -2,31 +2,37 @@ use burn::tensor::backend::Backend;
 use burn::tensor::ops::FloatTensor;
 use burn::tensor::{DType, Slice, Tensor, TensorMetadata};
 
-use super::{RopeAppendInputs, RopeAppended};
-use crate::kernels::{KvRow, primitive, tensor};
+use super::{RopeAppendInputs, RopeAppended, num_heads};
+use crate::kernels::{KvWrite, primitive, tensor};
 
 pub(crate) fn run<B: Backend>(
     inputs: RopeAppendInputs<FloatTensor<B>>,
-    rows: &[KvRow],
+    writes: &[KvWrite],
 ) -> RopeAppended<FloatTensor<B>> {
-    let [_, seq_len, _, _] = inputs.query.shape().dims();
-    let table = |table: FloatTensor<B>| positions::<B>(tensor(table), rows, seq_len);
+    let qkv = tensor::<B, 4>(inputs.qkv);
+    let [_, seq_len, qkv_heads, _] = qkv.dims();
+    let [_, num_kv_heads, ..] = inputs.key_cache.shape().dims::<4>();
+    let num_heads = num_heads(qkv_heads, num_kv_heads);
+    let heads = |start: usize, count: usize| qkv.clone().slice_dim(2, start..start + count);
+    let table = |table: FloatTensor<B>| positions::<B>(tensor(table), writes, seq_len);
     let (cos, sin) = (table(inputs.cos), table(inputs.sin));
-    let query = rotate(tensor::<B, 4>(inputs.query), cos.clone(), sin.clone());
-    let key = rotate(tensor::<B, 4>(inputs.key), cos, sin);
-    let value = tensor::<B, 4>(inputs.value).swap_dims(1, 2); // [batch, kv_heads, seq_len, head_dim]
+    let query = rotate(heads(0, num_heads), cos.clone(), sin.clone());
+    let key = rotate(heads(num_heads, num_kv_heads), cos, sin);
+    let value = heads(num_heads + num_kv_heads, num_kv_heads);
+    let value = value.swap_dims(1, 2); // [batch, num_kv_heads, seq_len, head_dim]
     RopeAppended {
         query: primitive(query),
-        key_cache: append::<B>(inputs.key_cache, key, rows),
-        value_cache: append::<B>(inputs.value_cache, value, rows),
+        key_cache: append::<B>(inputs.key_cache, key, writes),
+        value_cache: append::<B>(inputs.value_cache, value, writes),
     }
 }
 
 /// The table rows of each new token: `[batch, 1, seq_len, rotary_dim / 2]`.
-fn positions<B: Backend>(table: Tensor<B, 2>, rows: &[KvRow], seq_len: usize) -> Tensor<B, 4> {
-    let tables = rows
-        .iter()
-        .map(|row| table.clone().slice_dim(0, row.len..row.len + seq_len));
+fn positions<B: Backend>(table: Tensor<B, 2>, writes: &[KvWrite], seq_len: usize) -> Tensor<B, 4> {
+    let tables = writes.iter().map(|write| {
+        let positions = write.position..write.position + seq_len;
+        table.clone().slice_dim(0, positions)
+    });
     Tensor::stack::<3>(tables.collect(), 0).unsqueeze_dim(1)
 }
 
@@ -48,23 +54,23 @@ fn rotate<B: Backend>(x: Tensor<B, 4>, cos: Tensor<B, 4>, sin: Tensor<B, 4>) -> 
     Tensor::cat(parts, 3).cast(dtype)
 }
 
-/// Writes `new` `[batch, kv_heads, seq_len, head_dim]` behind what the slots hold.
+/// Writes `new` `[batch, kv_heads, seq_len, head_dim]` to its places.
 fn append<B: Backend>(
     mut cache: FloatTensor<B>,
     new: Tensor<B, 4>,
-    rows: &[KvRow],
+    writes: &[KvWrite],
 ) -> FloatTensor<B> {
     let [_, kv_heads, seq_len, head_dim] = new.dims();
     let new = new.cast(cache.dtype());
-    for (index, row) in rows.iter().enumerate() {
+    for (index, write) in writes.iter().enumerate() {
         let slices: [Slice; 4] = [
-            (row.slot..row.slot + 1).into(),
+            (write.slot..write.slot + 1).into(),
             (0..kv_heads).into(),
-            (row.len..row.len + seq_len).into(),
+            (write.place..write.place + seq_len).into(),
             (0..head_dim).into(),
         ];
-        let rows_of_slot = new.clone().slice_dim(0, index..index + 1);
-        cache = B::float_slice_assign(cache, &slices, primitive(rows_of_slot));
+        let tokens = new.clone().slice_dim(0, index..index + 1);
+        cache = B::float_slice_assign(cache, &slices, primitive(tokens));
     }
     cache
 }

@@ -5,7 +5,7 @@ use burn::tensor::ops::FloatTensor;
 
 use super::{NAME, reference};
 use crate::kernels::VlmBackend;
-use crate::kernels::catalogue::{Case, Inputs, KernelEntry, Order, Output, Problem, Work};
+use crate::kernels::cases::{Case, Inputs, KernelEntry, Order, Output, Problem, Work};
 
 pub(in crate::kernels) const fn entry<B: VlmBackend>() -> KernelEntry<B> {
     KernelEntry {
@@ -24,22 +24,22 @@ struct SwigluProblem {
 }
 
 impl<B: VlmBackend> Problem<B> for SwigluProblem {
-    type Inputs = [FloatTensor<B>; 2];
+    type Inputs = FloatTensor<B>;
 
     fn inputs(&self, inputs: &Inputs<'_, B>) -> Self::Inputs {
-        let dims = [self.rows, self.intermediate_size];
+        let dims = [self.rows, 2 * self.intermediate_size];
         match self.order {
-            Order::RowMajor => [(); 2].map(|()| inputs.activations(dims, self.scale)),
-            Order::Swapped => [(); 2].map(|()| inputs.in_order(dims, Order::Swapped)),
+            Order::RowMajor => inputs.activations(dims, self.scale),
+            Order::Swapped => inputs.in_order(dims, Order::Swapped),
         }
     }
 
-    fn kernel(&self, [gate, up]: Self::Inputs) -> Vec<Output<B>> {
-        vec![Output::Float(B::vlm_swiglu(gate, up))]
+    fn kernel(&self, gate_up: Self::Inputs) -> Vec<Output<B>> {
+        vec![Output::Float(B::vlm_swiglu(gate_up))]
     }
 
-    fn reference(&self, [gate, up]: Self::Inputs) -> Vec<Output<B>> {
-        vec![Output::Float(reference::run::<B>(gate, up))]
+    fn reference(&self, gate_up: Self::Inputs) -> Vec<Output<B>> {
+        vec![Output::Float(reference::run::<B>(gate_up))]
     }
 
     fn work(&self, dtype: DType) -> Work {

@@ -6,12 +6,11 @@ use burn_cubecl::tensor::CubeTensor;
 use cubecl::prelude::*;
 
 use crate::kernels::LaunchRefused;
-use crate::kernels::launch::{Grid, in_vectors, output_like, refuse, vector_width};
+use crate::kernels::launch::{DeviceProperties, Elementwise, Operand, in_vectors, output};
 
 #[cube(launch)]
 fn swiglu_kernel<E: Float, N: Size>(
-    gate: &Tensor<Vector<E, N>>,
-    up: &Tensor<Vector<E, N>>,
+    gate_up: &Tensor<Vector<E, N>>,
     output: &mut Tensor<Vector<E, N>>,
     #[define(E)] _dtype: StorageType,
 ) {
@@ -19,10 +18,9 @@ fn swiglu_kernel<E: Float, N: Size>(
     let columns = output.shape(1) / width;
     if ABSOLUTE_POS < output.shape(0) * columns {
         let (row, column) = (ABSOLUTE_POS / columns, ABSOLUTE_POS % columns);
-        let gate_at = row * (gate.stride(0) / width) + column;
-        let up_at = row * (up.stride(0) / width) + column;
-        let gate = Vector::<f32, N>::cast_from(gate[gate_at]);
-        let up = Vector::<f32, N>::cast_from(up[up_at]);
+        let gate_at = row * (gate_up.stride(0) / width) + column;
+        let gate = Vector::<f32, N>::cast_from(gate_up[gate_at]);
+        let up = Vector::<f32, N>::cast_from(gate_up[gate_at + columns]);
         // The vectors of the CUDA that CubeCL writes have no unary minus.
         let negated = gate * Vector::new(-1.0);
         let silu = gate / (Vector::new(1.0) + negated.exp());
@@ -31,26 +29,27 @@ fn swiglu_kernel<E: Float, N: Size>(
 }
 
 pub(in crate::kernels) fn launch<R: CubeRuntime>(
-    gate: &CubeTensor<R>,
-    up: &CubeTensor<R>,
+    gate_up: &CubeTensor<R>,
 ) -> Result<CubeTensor<R>, LaunchRefused> {
-    if gate.dtype != up.dtype {
-        return refuse("gate and up differ in type");
-    }
-    let [rows, intermediate_size] = gate.shape().dims();
-    let width = vector_width(&[gate, up], intermediate_size);
-    let output = output_like(gate);
-    let grid = Grid::elementwise(rows * intermediate_size / width);
-    let (cubes, units) = grid.check(&[gate, up, &output])?;
+    let [rows, size] = gate_up.shape().dims();
+    let intermediate_size = size / 2;
+    let output = output(gate_up, [rows, intermediate_size].into(), gate_up.dtype);
+    // Of one half: the other then begins with a whole vector too.
+    let Elementwise { width, grid } = Elementwise::in_vectors(
+        rows * intermediate_size,
+        intermediate_size,
+        &[gate_up, &output].map(Operand::from),
+        &DeviceProperties::of(&gate_up.client),
+    )?;
+    let (cubes, units) = grid.size();
     swiglu_kernel::launch::<R>(
-        &gate.client,
+        &gate_up.client,
         cubes,
         units,
         width,
-        in_vectors(gate, width).into_tensor_arg(),
-        in_vectors(up, width).into_tensor_arg(),
+        in_vectors(gate_up, width).into_tensor_arg(),
         output.clone().into_tensor_arg(),
-        gate.dtype.into(),
+        gate_up.dtype.into(),
     );
     Ok(output)
 }

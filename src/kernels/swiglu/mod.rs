@@ -10,7 +10,6 @@ pub(super) mod reference;
 
 use burn::tensor::Tensor;
 
-use super::shape::assert_shape;
 use super::{VlmBackend, primitive, tensor};
 
 pub(super) const NAME: &str = "swiglu";
@@ -18,11 +17,13 @@ pub(super) const NAME: &str = "swiglu";
 /// `gate * sigmoid(gate) * up`, element by element; computed in f32.
 ///
 /// # Shapes
-/// - `gate`, `up` and the output: `[rows, intermediate_size]`
+/// - `gate_up`: `[rows, 2 * intermediate_size]`, the gate first: what one linear layer gives
+/// - output: `[rows, intermediate_size]`
 ///
 /// # Panics
-/// If the shapes differ.
-pub fn swiglu<B: VlmBackend>(gate: Tensor<B, 2>, up: Tensor<B, 2>) -> Tensor<B, 2> {
-    assert_shape!(up, gate.dims());
-    tensor(B::vlm_swiglu(primitive(gate), primitive(up)))
+/// If the rows have no halves.
+pub fn swiglu<B: VlmBackend>(gate_up: Tensor<B, 2>) -> Tensor<B, 2> {
+    let [_, size] = gate_up.dims();
+    assert!(size.is_multiple_of(2), "{size} columns are no gate and up");
+    tensor(B::vlm_swiglu(primitive(gate_up)))
 }

@@ -5,9 +5,11 @@ use burn::tensor::{DType, TensorMetadata};
 
 use crate::kernels::{primitive, tensor};
 
-pub(crate) fn run<B: Backend>(gate: FloatTensor<B>, up: FloatTensor<B>) -> FloatTensor<B> {
-    let dtype = gate.dtype();
-    let gate = tensor::<B, 2>(gate).cast(DType::F32);
-    let up = tensor::<B, 2>(up).cast(DType::F32);
+pub(crate) fn run<B: Backend>(gate_up: FloatTensor<B>) -> FloatTensor<B> {
+    let dtype = gate_up.dtype();
+    let gate_up = tensor::<B, 2>(gate_up).cast(DType::F32);
+    let [_, size] = gate_up.dims();
+    let gate = gate_up.clone().slice_dim(1, 0..size / 2);
+    let up = gate_up.slice_dim(1, size / 2..size);
     primitive((silu(gate) * up).cast(dtype))
 }

@@ -1,51 +1,63 @@
-//! The Llama decoder (Touvron et al. 2023): Vicuna, Alpaca, KoVicuna, Llama 2 and 3, SmolLM2.
+//! The Llama decoder (Touvron et al. 2023) and everything that differs from it by data: Vicuna, Alpaca,
+//! KoVicuna, Llama 2 and 3, SmolLM2.
 
 use burn::module::Module;
-use burn::tensor::{Tensor, backend::Backend};
+use burn::tensor::{DType, Tensor, backend::Backend};
 
 use super::config::LlamaConfig;
-use super::layer::LlamaLayer;
-use crate::kernels::{self, Activation, VlmBackend};
+use super::layer::DecoderLayer;
+use crate::kernels::{self, Activation, SplicedRows, TokenIdsTensor, VlmBackend};
 use crate::nn::attention::Step;
-use crate::nn::cache::{CacheFull, KvCache};
+use crate::nn::cache::{CacheFull, CachePlace, KvCache};
 use crate::nn::embedding::Embedding;
 use crate::nn::linear::Linear;
-use crate::nn::norm::RmsNorm;
+use crate::nn::norm::Norm;
 
 /// From rows of embeddings to logits.
 ///
-/// Usable on its own: embed token ids with `embed_tokens`, run [`prefill`](Self::prefill) over the
+/// Usable on its own: embed token ids with [`embed`](Self::embed), run [`prefill`](Self::prefill) over the
 /// prompt and [`decode`](Self::decode) for each further token.
 ///
 /// # Examples
 /// ```
 /// # #[cfg(feature = "flex")] {
+/// use burn::tensor::DType;
 /// use burn_vlm::backend::Cpu;
-/// use burn_vlm::nn::{KvCache, LlamaConfig, LogitsFor, RopeConfig, RopePrecision, RopeScaling};
+/// use burn_vlm::nn::{
+///     Biases, LayerConfig, LlamaConfig, LogitsFor, MlpKind, NormConfig, NormKind, Residual,
+///     RopeConfig, RopePrecision, RopeScaling,
+/// };
 ///
 /// let config = LlamaConfig {
 ///     vocab_size: 32,
 ///     hidden_size: 16,
-///     intermediate_size: 24,
 ///     num_hidden_layers: 2,
-///     num_attention_heads: 4,
-///     num_key_value_heads: 2,
-///     head_dim: 4,
-///     rms_norm_eps: 1e-5,
+///     layer: LayerConfig {
+///         num_attention_heads: 4,
+///         num_key_value_heads: 2,
+///         head_dim: 4,
+///         intermediate_size: 24,
+///         mlp: MlpKind::Gated,
+///         norm: NormConfig { kind: NormKind::Rms, epsilon: 1e-5 },
+///         residual: Residual::Sequential,
+///         biases: Biases::default(),
+///         sliding_window: None,
+///     },
 ///     max_position_embeddings: 64,
 ///     rope: RopeConfig {
 ///         rope_theta: 10_000.0,
+///         rotary_dim: 4,
 ///         scaling: RopeScaling::Default,
 ///         precision: RopePrecision::F32,
 ///     },
 ///     tie_word_embeddings: true,
-///     attention_bias: false,
-///     mlp_bias: false,
+///     compute: DType::F32,
+///     cache: DType::F32,
 /// };
 /// let device = Default::default();
 /// let decoder = config.init::<Cpu>(&device);
-/// let mut cache = KvCache::new(&config, 1, 8, &device);
-/// let prompt = decoder.embed_tokens.forward(&[1, 5, 9], vec![]);
+/// let mut cache = decoder.new_cache(1, 8, &device);
+/// let prompt = decoder.embed(&[1, 5, 9], vec![]);
 /// let logits = decoder.prefill(prompt, &mut cache, 0, LogitsFor::Last)?;
 /// assert_eq!(logits.map(|logits| logits.dims()), Some([1, 32]));
 /// assert_eq!(cache.len(0), 3);
@@ -57,11 +69,13 @@ pub struct LlamaDecoder<B: Backend> {
     /// Token embeddings.
     pub embed_tokens: Embedding<B>,
     /// The layers, first to last.
-    pub layers: Vec<LlamaLayer<B>>,
+    pub layers: Vec<DecoderLayer<B>>,
     /// Before the head.
-    pub norm: RmsNorm<B>,
+    pub norm: Norm<B>,
     /// The head; `None` where it is the embedding table.
     pub lm_head: Option<Linear<B>>,
+    #[module(skip)]
+    config: LlamaConfig,
 }
 
 /// Which tokens of a prefill get logits.
@@ -78,19 +92,49 @@ pub enum LogitsFor {
 impl LlamaConfig {
     /// Builds the decoder with random weights on `device`, each made when first used.
     pub fn init<B: Backend>(&self, device: &B::Device) -> LlamaDecoder<B> {
-        let layers = (0..self.num_hidden_layers).map(|_| LlamaLayer::new(self, device));
+        let layers = (0..self.num_hidden_layers).map(|_| DecoderLayer::new(self, device));
         let head = || Linear::new(self.hidden_size, self.vocab_size, device);
         LlamaDecoder {
             embed_tokens: Embedding::new(self.vocab_size, self.hidden_size, device),
             layers: layers.collect(),
-            norm: RmsNorm::new(self.hidden_size, self.rms_norm_eps, device),
+            norm: self.layer.norm.init(self.hidden_size, device),
             lm_head: (!self.tie_word_embeddings).then(head),
+            config: self.clone(),
         }
     }
 }
 
 impl<B: VlmBackend> LlamaDecoder<B> {
-    /// Reads many tokens of one sequence, behind what `slot` already holds.
+    /// What it was built from.
+    pub fn config(&self) -> &LlamaConfig {
+        &self.config
+    }
+
+    /// An empty cache of `num_slots` sequences with room for `capacity` tokens each.
+    pub fn new_cache(&self, num_slots: usize, capacity: usize, device: &B::Device) -> KvCache<B> {
+        KvCache::new(self.config.cache_shape(), num_slots, capacity, device)
+    }
+
+    /// The rows that the layers read: those of `token_ids`, with those of `images` in their places.
+    ///
+    /// # Shapes
+    /// - `token_ids`: `[num_tokens]`, on the host or on the device
+    /// - `images`: rows `[num_rows, hidden_size]`, in order
+    /// - output: `[num_tokens, hidden_size]`, in the type that is computed in; zeros for an id on the
+    ///   device that is not in the table
+    ///
+    /// # Panics
+    /// If an id on the host, outside the images, is not in the table, or an image does not fit.
+    pub fn embed<'a>(
+        &self,
+        token_ids: impl Into<TokenIdsTensor<'a, B>>,
+        images: Vec<SplicedRows<Tensor<B, 2>>>,
+    ) -> Tensor<B, 2> {
+        self.embed_tokens
+            .forward(token_ids, images, self.config.compute)
+    }
+
+    /// Reads many tokens of one sequence, behind what its slot already holds.
     ///
     /// Prompts longer than memory allows at once are read in chunks, with
     /// [`LogitsFor::Nothing`] for all but the last: the result is the same.
@@ -108,11 +152,11 @@ impl<B: VlmBackend> LlamaDecoder<B> {
         &self,
         embeds: Tensor<B, 2>,
         cache: &mut KvCache<B>,
-        slot: usize,
+        place: impl Into<CachePlace>,
         logits_for: LogitsFor,
     ) -> Result<Option<Tensor<B, 2>>, CacheFull> {
         let [seq_len, _] = embeds.dims();
-        let hidden = self.forward(embeds, cache, &[slot], seq_len)?;
+        let hidden = self.forward(embeds, cache, &[place.into()], seq_len)?;
         Ok(match logits_for {
             LogitsFor::Nothing => None,
             LogitsFor::Last => Some(self.logits(hidden.slice_dim(0, seq_len - 1..seq_len))),
@@ -123,8 +167,8 @@ impl<B: VlmBackend> LlamaDecoder<B> {
     /// Reads one more token of each of several sequences.
     ///
     /// # Shapes
-    /// - `embeds`: `[slots.len(), hidden_size]`
-    /// - output: `[slots.len(), vocab_size]`
+    /// - `embeds`: `[places.len(), hidden_size]`
+    /// - output: `[places.len(), vocab_size]`
     ///
     /// # Errors
     /// If a slot has no room for it; nothing is written then.
@@ -135,9 +179,10 @@ impl<B: VlmBackend> LlamaDecoder<B> {
         &self,
         embeds: Tensor<B, 2>,
         cache: &mut KvCache<B>,
-        slots: &[usize],
+        places: &[impl Into<CachePlace> + Copy],
     ) -> Result<Tensor<B, 2>, CacheFull> {
-        let hidden = self.forward(embeds, cache, slots, 1)?;
+        let places: Vec<CachePlace> = places.iter().map(|place| (*place).into()).collect();
+        let hidden = self.forward(embeds, cache, &places, 1)?;
         Ok(self.logits(hidden))
     }
 
@@ -145,29 +190,32 @@ impl<B: VlmBackend> LlamaDecoder<B> {
         &self,
         embeds: Tensor<B, 2>,
         cache: &mut KvCache<B>,
-        slots: &[usize],
+        places: &[CachePlace],
         seq_len: usize,
     ) -> Result<Tensor<B, 2>, CacheFull> {
-        let rows = cache.rows(slots, seq_len)?;
+        let rows = cache.rows(places, seq_len, self.config.layer.sliding_window)?;
         let mut hidden = embeds;
         for (index, layer) in self.layers.iter().enumerate() {
             let step = Step {
                 layer: index,
                 seq_len,
+                batch: places.len(),
                 rows: &rows,
             };
-            hidden = layer.forward(hidden, step, cache);
+            hidden = layer.forward(hidden, &step, cache);
         }
-        cache.advance(slots, seq_len);
+        cache.advance(places, seq_len);
         Ok(hidden)
     }
 
+    /// In f32 whatever is computed in: tokens are chosen by differences that half precision rounds
+    /// away.
     fn logits(&self, hidden: Tensor<B, 2>) -> Tensor<B, 2> {
-        let normed = self.norm.forward(hidden);
+        let normed = self.norm.forward(hidden).cast(DType::F32);
         match &self.lm_head {
             Some(head) => head.forward(normed),
             None => {
-                let table = self.embed_tokens.weight.val();
+                let table = self.embed_tokens.weight.matrix();
                 kernels::linear(normed, table, None, Activation::Identity, None)
             }
         }

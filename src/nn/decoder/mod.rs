@@ -4,6 +4,6 @@ mod config;
 mod layer;
 mod llama;
 
-pub use config::LlamaConfig;
-pub use layer::LlamaLayer;
+pub use config::{Biases, LayerConfig, LlamaConfig, MlpKind, Residual};
+pub use layer::DecoderLayer;
 pub use llama::{LlamaDecoder, LogitsFor};

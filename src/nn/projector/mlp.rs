@@ -20,10 +20,7 @@ pub struct MlpProjectorConfig {
 impl MlpProjectorConfig {
     /// Builds the projector with random weights on `device`.
     pub fn init<B: Backend>(&self, device: &B::Device) -> MlpProjector<B> {
-        let linear = |in_features, out_features| match self.multimodal_projector_bias {
-            true => Linear::with_bias(in_features, out_features, device),
-            false => Linear::new(in_features, out_features, device),
-        };
+        let linear = Linear::maker(self.multimodal_projector_bias, device);
         MlpProjector {
             linear_1: linear(self.vision_hidden_size, self.hidden_size),
             linear_2: linear(self.hidden_size, self.hidden_size),

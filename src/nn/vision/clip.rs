@@ -5,9 +5,10 @@ use burn::nn::Initializer;
 use burn::tensor::{Tensor, backend::Backend};
 
 use super::patch_embedding::PatchEmbedding;
-use crate::kernels::{Activation, VlmBackend};
+use crate::kernels::{Activation, KvView, KvViews, VlmBackend};
 use crate::nn::attention::SelfAttention;
 use crate::nn::feed_forward::Mlp;
+use crate::nn::linear::Linear;
 use crate::nn::norm::LayerNorm;
 
 /// Sizes of a [`ClipVisionTransformer`], under Hugging Face's names.
@@ -130,7 +131,7 @@ impl<B: Backend> ClipLayer<B> {
                 config.hidden_size,
                 config.intermediate_size,
                 config.hidden_act,
-                device,
+                Linear::maker(true, device),
             ),
             layer_norm2: norm(),
         }
@@ -157,8 +158,10 @@ impl<B: VlmBackend> ClipVisionTransformer<B> {
         let [_, seq_len, hidden_size] = embedded.dims();
         let embedded = embedded.reshape([num_tiles * seq_len, hidden_size]);
         let mut hidden = self.pre_layrnorm.forward(embedded);
+        let whole = (0..num_tiles).map(|tile| KvView::of(tile, seq_len));
+        let views = KvViews::new(whole.collect(), &hidden.device());
         for layer in &self.encoder.layers {
-            hidden = layer.forward(hidden, num_tiles);
+            hidden = layer.forward(hidden, &views);
         }
         let hidden = hidden.reshape([num_tiles, seq_len, hidden_size]);
         match self.select {
@@ -181,9 +184,9 @@ impl<B: VlmBackend> ClipEmbeddings<B> {
 }
 
 impl<B: VlmBackend> ClipLayer<B> {
-    fn forward(&self, hidden: Tensor<B, 2>, num_tiles: usize) -> Tensor<B, 2> {
+    fn forward(&self, hidden: Tensor<B, 2>, views: &KvViews<B>) -> Tensor<B, 2> {
         let normed = self.layer_norm1.forward(hidden.clone());
-        let hidden = self.self_attn.forward(normed, num_tiles, hidden);
+        let hidden = self.self_attn.forward(normed, views, hidden);
         let normed = self.layer_norm2.forward(hidden.clone());
         self.mlp.forward(normed, hidden)
     }

@@ -5,12 +5,13 @@ use burn::nn::Initializer;
 use burn::tensor::{Tensor, backend::Backend};
 
 use crate::kernels::{self, Activation, VlmBackend};
+use crate::nn::weight::Weight;
 
 /// A convolution whose stride is its kernel: every patch through the same linear layer.
 #[derive(Module, Debug)]
 pub struct PatchEmbedding<B: Backend> {
     /// `[hidden_size, 3 * patch_size * patch_size]`: the kernel of the convolution, flat.
-    pub weight: Param<Tensor<B, 2>>,
+    pub weight: Weight<B>,
     /// `[hidden_size]`
     pub bias: Option<Param<Tensor<B, 1>>>,
     patch_size: usize,
@@ -23,9 +24,9 @@ impl<B: Backend> PatchEmbedding<B> {
             mean: 0.0,
             std: 0.02,
         };
-        let weight = initializer.init([hidden_size, 3 * patch_size * patch_size], device);
+        let shape = [hidden_size, 3 * patch_size * patch_size];
         Self {
-            weight,
+            weight: Weight::new(&initializer, shape, device),
             bias: None,
             patch_size,
         }
@@ -50,12 +51,14 @@ impl<B: VlmBackend> PatchEmbedding<B> {
             .permute([0, 2, 4, 1, 3, 5]) // [num_tiles, rows, columns, channels, size, size]
             .reshape([num_tiles * rows * columns, channels * size * size]);
         let bias = self.bias.as_ref().map(Param::val);
-        let weight = self.weight.val();
-        let [hidden_size, _] = weight.dims();
-        kernels::linear(patches, weight, bias, Activation::Identity, None).reshape([
-            num_tiles,
-            rows * columns,
-            hidden_size,
-        ])
+        let [hidden_size, _] = self.weight.dims();
+        kernels::linear(
+            patches,
+            self.weight.matrix(),
+            bias,
+            Activation::Identity,
+            None,
+        )
+        .reshape([num_tiles, rows * columns, hidden_size])
     }
 }

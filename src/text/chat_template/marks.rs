@@ -160,17 +160,8 @@ mod tests {
     }
 
     fn tokens(contents: &[&str]) -> ControlTokens {
-        let mut tokens = ControlTokens::default();
-        for content in contents {
-            tokens.insert(ControlToken {
-                id: 0,
-                content: (*content).to_string(),
-                strips_left: false,
-                strips_right: false,
-                is_single_word: false,
-            });
-        }
-        tokens
+        let tokens = contents.iter().map(|content| ControlToken::new(0, content));
+        ControlTokens::new(tokens.collect())
     }
 
     fn template(text: &str) -> Piece {

@@ -177,6 +177,15 @@ fn requests_that_cannot_be_asked_are_refused() {
 }
 
 #[test]
+fn a_message_prints_its_role_first_as_in_python() {
+    let source = "{% for m in messages %}{{ m | tojson }}{% endfor %}";
+    assert_eq!(
+        written(&rendered(source, &[Message::user("q")])),
+        r#"{"role": "user", "content": "q"}"#
+    );
+}
+
+#[test]
 fn a_folder_without_a_template_is_no_error() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     assert!(

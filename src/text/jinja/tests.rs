@@ -58,6 +58,36 @@ fn python_methods_work_on_strings() {
             "x-y True True",
         ),
         ("{{ 'a\nb'.splitlines() | length }}", "2"),
+        ("{{ ' a  b c '.split(none, 1) | join('|') }}", "a|b c "),
+        (
+            "{{ 'a b'.split(' ', -1)[-1] }}{{ 'a'.split('-')[-1] }}",
+            "ba",
+        ),
+        (
+            "{{ 'a,b,'.split(',') | length }}{{ ' '.split() | length }}",
+            "30",
+        ),
+        ("{{ \"they're 1st\".title() }}", "They'Re 1St"),
+        (
+            "{{ 'ab'.startswith(('x', 'a')) }} {{ 'ab'.endswith(()) }}",
+            "True False",
+        ),
+        (
+            "{{ 'abcab'.rfind('ab') }}{{ 'Ab'.isalpha() }}{{ ''.isalnum() }}",
+            "3TrueFalse",
+        ),
+        (
+            "{{ 'a-b-c'.rsplit('-', 1)[1] }}{{ 'a-b'.rsplit('-')[0] }}",
+            "ca",
+        ),
+        (
+            "{{ 'aaa'.replace('a', 'b', 2) }}{{ 'ab'.replace('', '-') }}",
+            "bba-a-b-",
+        ),
+        (
+            "{{ '<a>b</a>'.lstrip('<a>') }}|{{ '\n\nx'.lstrip('\n') }}",
+            "b</a>|x",
+        ),
     ] {
         assert_eq!(rendered(source), expected, "{source}");
     }
@@ -73,6 +103,27 @@ fn python_methods_work_on_maps() {
 }
 
 #[test]
+fn maps_keep_the_order_they_were_written_in() {
+    for (source, expected) in [
+        ("{{ map.keys() | join }}{{ map.values() | join }}", "ba12"),
+        (
+            "{% for key, value in map.items() %}{{ key }}{{ loop.index }}/{{ loop.length }} {% endfor %}",
+            "b1/2 a2/2 ",
+        ),
+        (
+            "{{ map.items() | length }} {{ 'a' in map.keys() }}",
+            "2 True",
+        ),
+        ("{{ map | tojson }}", r#"{"b": 1, "a": 2}"#),
+        ("{{ map | tojson(sort_keys=true) }}", r#"{"a": 2, "b": 1}"#),
+        ("{{ map | dictsort | first | first }}", "a"),
+    ] {
+        let source = format!("{{% set map = {{'b': 1, 'a': 2}} %}}{source}");
+        assert_eq!(rendered(&source), expected, "{source}");
+    }
+}
+
+#[test]
 fn values_print_as_in_python() {
     assert_eq!(
         rendered("{{ true }} {{ none }} {{ nothing }} {{ 1 }}"),
@@ -83,6 +134,8 @@ fn values_print_as_in_python() {
         r#"{"a": [1, "<é>", null]}"#
     );
     assert_eq!(rendered("{{ [1] | tojson(indent=2) }}"), "[\n  1\n]");
+    assert_eq!(rendered("{{ 'é' | tojson(ensure_ascii=false) }}"), "\"é\"");
+    assert!(render("{{ 'é' | tojson(ensure_ascii=true) }}").is_err());
 }
 
 #[test]
@@ -123,10 +176,15 @@ fn the_date_is_that_of_the_render() {
         rendered("{{ strftime_now('%d %B %Y') }}"),
         "01 January 1970"
     );
+    assert_eq!(
+        rendered("{{ strftime_now('%-d %b %Y, %A %H:%M %I %p 100%%') }}"),
+        "1 Jan 1970, Thursday 00:00 12 AM 100%"
+    );
     assert!(matches!(
         render("{{ strftime_now('%Q') }}"),
         Err(TemplateError::Render { .. })
     ));
+    assert!(render("{{ strftime_now('%') }}").is_err());
 }
 
 #[test]
@@ -139,6 +197,9 @@ fn no_template_runs_for_long_or_grows_large() {
         "{{ ('x' * 1000000).replace('x', 'y' * 1000000) }}",
         "{{ ('x' * 1000000).replace('', 'y' * 100) }}",
         "{% for i in range(10000) %}{{ ('x' * 100000).strip('y').split('x') | length }}{% endfor %}",
+        "{% set y = 'y' * 1000000 %}{{ ('x' * 1000000).strip(y) }}",
+        "{{ '{:100000000000000}'.format('x') }}",
+        "{{ ('x' * 100000).join(range(100000)) }}",
         "{% for i in range(1000000000) %}x{% endfor %}",
         "{% macro f(n) %}{{ f(n + 1) }}{% endmacro %}{{ f(0) }}",
         "{{ 'y' * 5000000 }}",

@@ -36,7 +36,7 @@ impl ModelWriter {
             piece.message(1, |inner| inner.bytes.extend(text.as_bytes()));
             piece.bytes.push(0x15);
             piece.bytes.extend(score.to_le_bytes());
-            piece.varint(3, kind as u64 + 1);
+            piece.varint(3, kind as u64);
         });
     }
 

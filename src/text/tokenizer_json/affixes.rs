@@ -1,9 +1,6 @@
 //! What a `tokenizer.json` puts around a text.
 
-use serde_json::Value;
-
-use super::{FILE, malformed, valid_id};
-use crate::error::TokenizerError;
+use tokenizers::{Encoding, PostProcessor, Token, Tokenizer};
 
 /// The ids that are put around a text.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -14,82 +11,27 @@ pub(crate) struct Affixes {
     pub(crate) suffix: Vec<u32>,
 }
 
+/// Stands for a text; no token has this id.
+const TEXT: u32 = u32::MAX;
+
 impl Affixes {
-    /// Reads which ids a post-processor puts around a text.
-    pub(super) fn read(processor: &Value) -> Result<Self, TokenizerError> {
-        match processor.get("type").and_then(Value::as_str) {
-            None | Some("ByteLevel") => Ok(Self::default()),
-            Some("TemplateProcessing") => Self::of_template(processor),
-            Some("BertProcessing" | "RobertaProcessing") => Ok(Self {
-                prefix: vec![paired_id(processor, "cls")?],
-                suffix: vec![paired_id(processor, "sep")?],
-            }),
-            Some("Sequence") => {
-                let children = processor.get("processors").and_then(Value::as_array);
-                let mut affixes = Self::default();
-                for child in children.into_iter().flatten() {
-                    let outer = Self::read(child)?;
-                    affixes.prefix.splice(0..0, outer.prefix);
-                    affixes.suffix.extend(outer.suffix);
-                }
-                Ok(affixes)
-            }
-            Some(other) => Err(TokenizerError::Unsupported {
-                file: FILE.to_string(),
-                part: "post-processor",
-                found: other.to_string(),
-                supported: "TemplateProcessing, BertProcessing, RobertaProcessing, ByteLevel \
-                            and Sequence",
-            }),
+    /// Has a text of one token processed, and takes what is then around it.
+    pub(super) fn of(tokenizer: &Tokenizer) -> Result<Self, String> {
+        let Some(processor) = tokenizer.get_post_processor() else {
+            return Ok(Self::default());
+        };
+        let text = Encoding::from_tokens(vec![Token::new(TEXT, String::new(), (0, 0))], 0);
+        let processed = processor.process(text, None, true);
+        let processed = processed.map_err(|error| error.to_string())?;
+        let ids = processed.get_ids();
+        let is_known = |id: &&u32| **id == TEXT || tokenizer.id_to_token(**id).is_some();
+        if let Some(id) = ids.iter().find(|id| !is_known(id)) {
+            return Err(format!("the post-processor adds the unknown id {id}"));
+        }
+        let mut around = ids.split(|&id| id == TEXT).map(<[u32]>::to_vec);
+        match (around.next(), around.next(), around.next()) {
+            (Some(prefix), Some(suffix), None) => Ok(Self { prefix, suffix }),
+            _ => Err("the post-processor does not show the text once".to_string()),
         }
     }
-
-    fn of_template(processor: &Value) -> Result<Self, TokenizerError> {
-        let items = processor
-            .get("single")
-            .and_then(Value::as_array)
-            .ok_or_else(|| malformed("the post-processor has no template for one text"))?;
-        let mut affixes = Self::default();
-        let mut is_behind_text = false;
-        for item in items {
-            if item.get("Sequence").is_some() {
-                is_behind_text = true;
-                continue;
-            }
-            let side = if is_behind_text {
-                &mut affixes.suffix
-            } else {
-                &mut affixes.prefix
-            };
-            side.extend(special_ids(processor, item)?);
-        }
-        Ok(affixes)
-    }
-}
-
-/// The ids of a special token in a template.
-fn special_ids(processor: &Value, item: &Value) -> Result<Vec<u32>, TokenizerError> {
-    let name = item.get("SpecialToken").and_then(|token| token.get("id"));
-    let name = name.and_then(Value::as_str).unwrap_or_default();
-    let entry = processor
-        .get("special_tokens")
-        .and_then(|tokens| tokens.get(name));
-    let ids = entry
-        .and_then(|entry| entry.get("ids"))
-        .and_then(Value::as_array);
-    let ids = ids.ok_or_else(|| {
-        malformed(format!(
-            "the post-processor uses `{name}`, which it does not define"
-        ))
-    })?;
-    ids.iter().map(|id| valid_id(name, id)).collect()
-}
-
-/// The id in a pair of a token and its id.
-fn paired_id(processor: &Value, name: &str) -> Result<u32, TokenizerError> {
-    let id = processor
-        .get(name)
-        .and_then(|pair| pair.get(1))
-        .unwrap_or(&Value::Null);
-    valid_id(name, id)
 }

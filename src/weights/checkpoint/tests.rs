@@ -176,30 +176,47 @@ fn an_index_cannot_name_a_file_elsewhere() {
 }
 
 #[test]
-fn index_and_shards_must_agree() {
-    let one: &[(&str, &str)] = &[("a", "m-1.safetensors")];
-    let folder = sharded(one, &[]);
+fn every_shard_of_the_index_must_be_there_and_sound() {
+    let folder = sharded(&[("a", "m-1.safetensors")], &[]);
     match checkpoint_error(Checkpoint::open(folder.path())) {
         CheckpointError::MissingShards { shards, .. } => assert_eq!(shards, ["m-1.safetensors"]),
         other => panic!("{other}"),
     }
-    let folder = sharded(one, &[("m-1.safetensors", &["b"])]);
-    match checkpoint_error(Checkpoint::open(folder.path())) {
-        CheckpointError::NotInShard { tensors, .. } => assert_eq!(tensors, ["a"]),
-        other => panic!("{other}"),
-    }
-    let folder = sharded(one, &[("m-1.safetensors", &["a", "b"])]);
-    match checkpoint_error(Checkpoint::open(folder.path())) {
-        CheckpointError::NotInIndex { tensors, .. } => assert_eq!(tensors, ["b"]),
-        other => panic!("{other}"),
-    }
-    let folder = sharded(one, &[]);
     std::fs::write(folder.path().join("m-1.safetensors"), b"").unwrap();
     let error = checkpoint_error(Checkpoint::open(folder.path()));
     assert!(
         matches!(error, CheckpointError::Malformed { .. }),
         "{error}"
     );
+}
+
+#[test]
+fn an_index_may_promise_what_is_absent_and_omit_what_is_there() {
+    let map = &[("a", "m-1.safetensors"), ("ghost", "m-1.safetensors")];
+    let folder = sharded(map, &[("m-1.safetensors", &["a", "b"])]);
+    let checkpoint = Checkpoint::open(folder.path()).unwrap();
+    let names: Vec<_> = checkpoint.iter().map(|(name, _)| name).collect();
+    assert_eq!(names, ["a", "b"]);
+}
+
+#[test]
+fn of_two_tensors_of_a_name_the_index_says_which_is_meant() {
+    let shards: &[(&str, &[&str])] = &[
+        ("m-1.safetensors", &["a", "b"]),
+        ("m-2.safetensors", &["b", "c"]),
+    ];
+    let meant = [
+        ("a", "m-1.safetensors"),
+        ("b", "m-2.safetensors"),
+        ("c", "m-2.safetensors"),
+    ];
+    let checkpoint = Checkpoint::open(sharded(&meant, shards).path()).unwrap();
+    assert_eq!(checkpoint.len(), 3);
+    let unsaid = [meant[0], meant[2]];
+    match checkpoint_error(Checkpoint::open(sharded(&unsaid, shards).path())) {
+        CheckpointError::Duplicate { tensor, .. } => assert_eq!(tensor, "b"),
+        other => panic!("{other}"),
+    }
 }
 
 #[test]

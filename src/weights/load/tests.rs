@@ -1,5 +1,7 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use std::collections::BTreeMap;
+
 use burn::module::{Module, Param, ParamId};
 use burn::tensor::backend::Backend;
 use burn::tensor::{DType, Tensor};
@@ -8,10 +10,10 @@ use burn_flex::Flex;
 use super::*;
 use crate::error::{CheckpointError, Result};
 use crate::weights::element::WeightType;
-use crate::weights::key_map::KeyRule;
+use crate::weights::key_rule::KeyRule;
 use crate::weights::options::Strictness;
 use crate::weights::test_files::{
-    checkpoint_error, f32_safetensors, folder, pytorch_fixtures, safetensors,
+    checkpoint_error, f32_safetensors, folder, pytorch_fixtures, safetensors, zeros_safetensors,
 };
 
 /// How often a parameter of [`lazy`] was made.
@@ -31,15 +33,34 @@ fn lazy<const D: usize>(shape: [usize; D]) -> Param<Tensor<Flex, D>> {
     )
 }
 
+/// What the loader knows as a matrix, by its name.
+#[derive(Module, Debug)]
+enum Weight<B: Backend> {
+    Float(Param<Tensor<B, 2>>),
+}
+
+impl Weight<Flex> {
+    fn param(&self) -> &Param<Tensor<Flex, 2>> {
+        let Self::Float(param) = self;
+        param
+    }
+}
+
 #[derive(Module, Debug)]
 struct Linear<B: Backend> {
-    weight: Param<Tensor<B, 2>>,
+    weight: Weight<B>,
     bias: Option<Param<Tensor<B, 1>>>,
 }
 
 #[derive(Module, Debug)]
 struct LastMatrix<B: Backend> {
     bias: Param<Tensor<B, 1>>,
+    weight: Weight<B>,
+}
+
+/// Rows of numbers under the name of a matrix, which are none.
+#[derive(Module, Debug)]
+struct Positions<B: Backend> {
     weight: Param<Tensor<B, 2>>,
 }
 
@@ -56,12 +77,13 @@ struct Model<B: Backend> {
     patch: Linear<B>,
     conv: Param<Tensor<B, 4>>,
     r#type: Param<Tensor<B, 2>>,
+    positions: Positions<B>,
     words: Param<Tensor<B, 1, Int>>,
 }
 
 fn linear(out: usize, input: usize, has_bias: bool) -> Linear<Flex> {
     Linear {
-        weight: lazy([out, input]),
+        weight: Weight::Float(lazy([out, input])),
         bias: has_bias.then(|| lazy([out])),
     }
 }
@@ -74,6 +96,9 @@ fn model() -> Model<Flex> {
         patch: linear(2, 12, false),
         conv: lazy([2, 3, 1, 1]),
         r#type: lazy([2, 2]),
+        positions: Positions {
+            weight: lazy([3, 2]),
+        },
         words: Param::initialized(ParamId::new(), words),
     }
 }
@@ -89,6 +114,7 @@ const TENSORS: &[(&str, &[usize])] = &[
     ("model.patch.weight", &[2, 3, 2, 2]),
     ("model.conv", &[2, 3, 1, 1]),
     ("model.type", &[2, 2]),
+    ("model.positions.weight", &[3, 2]),
 ];
 
 fn key_map() -> KeyMap {
@@ -120,14 +146,17 @@ fn values<const D: usize>(param: &Param<Tensor<Flex, D>>) -> Vec<f32> {
 fn every_parameter_gets_its_tensor_under_its_path() {
     let before = INITIALISED.load(Ordering::Relaxed);
     let (model, report) = load_from(TENSORS, WeightOptions::default()).unwrap();
-    assert_eq!(values(&model.layers[0].weight), [0., 1., 2., 3., 4., 5.]);
+    assert_eq!(
+        values(model.layers[0].weight.param()),
+        [0., 1., 2., 3., 4., 5.]
+    );
     assert_eq!(values(model.layers[0].bias.as_ref().unwrap()), [0., 1., 2.]);
     let Projector::Single(projector) = &model.projector else {
         panic!("{model}")
     };
-    assert_eq!(projector.weight.shape().dims(), [4, 2]);
-    assert_eq!(values(&model.patch.weight).len(), 24);
-    assert_eq!(model.patch.weight.shape().dims(), [2, 12]);
+    assert_eq!(projector.weight.param().shape().dims(), [4, 2]);
+    assert_eq!(values(model.patch.weight.param()).len(), 24);
+    assert_eq!(model.patch.weight.param().shape().dims(), [2, 12]);
     assert_eq!(values(&model.conv), [0., 1., 2., 3., 4., 5.]);
     assert_eq!(
         model
@@ -139,7 +168,7 @@ fn every_parameter_gets_its_tensor_under_its_path() {
             .unwrap(),
         [7, 8]
     );
-    assert_eq!(report.applied.len(), 8);
+    assert_eq!(report.applied.len(), 9);
     assert_eq!(report.ignored, ["model.layers.0.rotary_emb.inv_freq"]);
     assert_eq!(report.kept, ["words"]);
     assert_eq!(
@@ -158,16 +187,93 @@ fn matrices_take_the_type_asked_for_and_everything_else_is_f32() {
     ] {
         let options = WeightOptions::default().with_matrices(weight_type);
         let (model, _) = load_from(TENSORS, options).unwrap();
-        assert_eq!(model.layers[0].weight.val().dtype(), dtype);
-        assert_eq!(model.patch.weight.val().dtype(), dtype);
-        assert_eq!(values(&model.layers[0].weight), [0., 1., 2., 3., 4., 5.]);
+        assert_eq!(model.layers[0].weight.param().val().dtype(), dtype);
+        assert_eq!(model.patch.weight.param().val().dtype(), dtype);
+        assert_eq!(
+            values(model.layers[0].weight.param()),
+            [0., 1., 2., 3., 4., 5.]
+        );
         assert_eq!(
             model.layers[0].bias.as_ref().unwrap().val().dtype(),
             DType::F32
         );
         assert_eq!(model.conv.val().dtype(), DType::F32);
         assert_eq!(model.r#type.val().dtype(), DType::F32);
+        assert_eq!(model.positions.weight.val().dtype(), DType::F32);
     }
+}
+
+/// The tensors of [`model`], each in a type of its own.
+fn mixed_types() -> Vec<u8> {
+    let types = ["F16", "BF16", "F32", "F32", "BF16", "F16", "BF16"];
+    let tensors = TENSORS.iter().zip(types.iter().cycle());
+    let tensors: Vec<_> = tensors
+        .map(|((name, shape), dtype)| (*name, *dtype, *shape))
+        .collect();
+    zeros_safetensors(&tensors)
+}
+
+#[test]
+fn matrices_stay_as_they_are_stored_and_everything_else_is_f32() {
+    let folder = folder(&[("model.safetensors", &mixed_types())]);
+    let checkpoint = Checkpoint::open(folder.path()).unwrap();
+    let options = WeightOptions::default();
+    let (model, report) = load_module(model(), &checkpoint, &key_map(), options).unwrap();
+    let Projector::Single(projector) = &model.projector else {
+        panic!("{model}")
+    };
+    let matrices = [&model.layers[0], &model.layers[1], projector, &model.patch];
+    let kept = matrices.map(|linear| linear.weight.param().val().dtype());
+    assert_eq!(kept, [DType::F16, DType::F32, DType::BF16, DType::BF16]);
+    let bias = model.layers[0].bias.as_ref().unwrap();
+    assert_eq!(bias.val().dtype(), DType::F32);
+    assert_eq!(model.positions.weight.val().dtype(), DType::F32);
+    let (f16, f32, bf16) = (WeightType::F16, WeightType::F32, WeightType::BF16);
+    assert_eq!(
+        report.matrices.into_iter().collect::<Vec<_>>(),
+        [(f32, 1), (f16, 1), (bf16, 2)]
+    );
+    assert!(report.widened.is_empty());
+}
+
+/// The types that [`mixed_types`] would be kept in, on a device that reads bf16 in rows of four only.
+fn kept_with_bf16_in_fours(
+    options: &WeightOptions,
+) -> Result<(BTreeMap<String, WeightType>, LoadReport)> {
+    let folder = folder(&[("model.safetensors", &mixed_types())]);
+    let checkpoint = Checkpoint::open(folder.path())?;
+    let reads =
+        |weight_type, columns: usize| weight_type != WeightType::BF16 || columns.is_multiple_of(4);
+    let parameters = Parameters::of(&model());
+    let plan = Plan::new(parameters, &checkpoint, &key_map(), options, &reads)?;
+    let kept = plan.sources.into_iter();
+    let kept = kept.map(|(path, source)| (path, source.weight_type));
+    Ok((kept.collect(), plan.report))
+}
+
+#[test]
+fn what_the_device_does_not_read_is_widened_and_named() {
+    let (kept, report) = kept_with_bf16_in_fours(&WeightOptions::default()).unwrap();
+    assert_eq!(kept["projector.weight"], WeightType::F32);
+    assert_eq!(kept["patch.weight"], WeightType::BF16);
+    let widened = report.widened.iter().map(ToString::to_string);
+    assert_eq!(widened.collect::<Vec<_>>(), ["`projector.weight` (bf16)"]);
+    assert_eq!(report.matrices[&WeightType::F32], 2);
+}
+
+#[test]
+fn a_type_that_is_asked_for_and_not_read_is_an_error() {
+    let options = WeightOptions::default().with_matrices(WeightType::BF16);
+    let error = checkpoint_error(kept_with_bf16_in_fours(&options));
+    assert!(
+        matches!(
+            error,
+            CheckpointError::WeightType {
+                weight_type: "bf16"
+            }
+        ),
+        "{error}"
+    );
 }
 
 #[test]
@@ -270,7 +376,7 @@ fn a_parameter_is_not_filled_from_integers_and_nothing_else_is_read_first() {
     let options = WeightOptions::default().with_progress(&mut progress);
     let module = LastMatrix {
         bias: lazy([1]),
-        weight: lazy([1, 1]),
+        weight: Weight::Float(lazy([1, 1])),
     };
     let error = checkpoint_error(load_module(
         module,
@@ -323,9 +429,9 @@ fn progress_ends_with_every_byte_done() {
     };
     let options = WeightOptions::default().with_progress(&mut progress);
     let (_, report) = load_from(TENSORS, options).unwrap();
-    assert_eq!(seen.len(), 8);
+    assert_eq!(seen.len(), 9);
     assert!(seen.is_sorted());
-    let (done, total, _) = seen[7];
+    let (done, total, _) = seen[8];
     assert_eq!((done, total), (report.stored_bytes, report.stored_bytes));
 }
 
@@ -344,7 +450,7 @@ fn views_of_a_pytorch_file_arrive_in_row_major_order() {
     )
     .unwrap();
     let expected = checkpoint.read("transposed").unwrap().to_f32().unwrap();
-    assert_eq!(values(&module.weight), expected);
+    assert_eq!(values(module.weight.param()), expected);
     let base = checkpoint.read("base").unwrap().to_f32().unwrap();
     assert_eq!(expected[1], base[6]);
 }
@@ -352,7 +458,7 @@ fn views_of_a_pytorch_file_arrive_in_row_major_order() {
 #[test]
 fn a_parameter_keeps_its_identity() {
     let module = linear(3, 2, true);
-    let id = module.weight.id;
+    let id = module.weight.param().id;
     let folder = folder(&[(
         "model.safetensors",
         &f32_safetensors(&[("weight", &[3, 2]), ("bias", &[3])]),
@@ -365,5 +471,5 @@ fn a_parameter_keeps_its_identity() {
         WeightOptions::default(),
     )
     .unwrap();
-    assert_eq!(module.weight.id, id);
+    assert_eq!(module.weight.param().id, id);
 }

@@ -39,10 +39,6 @@ impl<'a> ByteReader<'a> {
         self.array().map(i32::from_le_bytes)
     }
 
-    pub(super) fn u64(&mut self) -> Option<u64> {
-        self.array().map(u64::from_le_bytes)
-    }
-
     fn array<const N: usize>(&mut self) -> Option<[u8; N]> {
         self.take(N)?.try_into().ok()
     }

@@ -62,7 +62,7 @@ pub(super) fn read_tensors(file: &WeightFile) -> Result<BTreeMap<String, TensorE
 }
 
 /// The folder of the archive that holds the pickle, with its slash.
-fn find_folder<'a>(file: &WeightFile, archive: &'a Archive) -> Result<&'a str> {
+fn find_folder<'a>(file: &WeightFile, archive: &'a Archive<'_>) -> Result<&'a str> {
     let mut folders = archive.names().filter_map(|name| {
         let folder = name.strip_suffix(PICKLE_NAME)?;
         let is_top = folder.is_empty() || folder.find('/') == Some(folder.len() - 1);
@@ -76,7 +76,7 @@ fn find_folder<'a>(file: &WeightFile, archive: &'a Archive) -> Result<&'a str> {
 }
 
 fn check_byte_order(file: &WeightFile, archive: &Archive, folder: &str) -> Result<()> {
-    let Some(extent) = archive.locate(file, &format!("{folder}byteorder"))? else {
+    let Some(extent) = archive.locate(&format!("{folder}byteorder"))? else {
         return Ok(());
     };
     if file.read(extent.start, extent.len_bytes().min(16))? == b"little" {
@@ -88,7 +88,7 @@ fn check_byte_order(file: &WeightFile, archive: &Archive, folder: &str) -> Resul
 
 fn read_entry(file: &WeightFile, archive: &Archive, name: &str) -> Result<Vec<u8>> {
     let missing = || file.malformed(FORMAT, format!("the zip archive holds no {name}"));
-    let extent = archive.locate(file, name)?.ok_or_else(missing)?;
+    let extent = archive.locate(name)?.ok_or_else(missing)?;
     file.require_at_most(
         MAX_HEADER_BYTES,
         "the pickle's length in bytes",
@@ -100,7 +100,7 @@ fn read_entry(file: &WeightFile, archive: &Archive, name: &str) -> Result<Vec<u8
 /// The storages that tensors of one file have named so far.
 struct Storages<'s, 'p> {
     file: &'s WeightFile,
-    archive: &'s Archive,
+    archive: &'s Archive<'s>,
     folder: &'s str,
     located: HashMap<&'p str, Extent>,
 }
@@ -144,9 +144,7 @@ impl<'p> Storages<'_, 'p> {
                     self.file
                         .invalid_tensor(name, format!("is in the missing storage {key}"))
                 };
-                self.archive
-                    .locate(self.file, &entry)?
-                    .ok_or_else(missing)?
+                self.archive.locate(&entry)?.ok_or_else(missing)?
             }
         };
         let needed = storage.len.checked_mul(storage.element_type.size_bytes());
@@ -161,7 +159,7 @@ impl<'p> Storages<'_, 'p> {
     }
 
     fn require_disjoint(&self) -> Result<()> {
-        let mut extents: Vec<_> = self.located.values().map(|e| (e.header, e.end)).collect();
+        let mut extents: Vec<_> = self.located.values().map(|e| (e.start, e.end)).collect();
         extents.sort_unstable();
         match extents.windows(2).any(|pair| pair[0].1 > pair[1].0) {
             true => Err(self

@@ -196,9 +196,11 @@ fn a_tensor_must_lie_inside_its_storage() {
 fn the_archive_must_be_one_of_torch() {
     let pickle = tensor_pickle("FloatStorage", 6, 0, &[2, 3], &[3, 1]);
     let storage: (&str, &[u8]) = ("archive/data/0", &[0; 24]);
-    let mut moved = zip(&[("archive/data.pkl", &pickle), storage]);
-    let offset = moved.len() - 6;
-    moved[offset] ^= 1;
+    let mut damaged = zip(&[("archive/data.pkl", &pickle), storage]);
+    // The end of an archive says where its directory begins.
+    let offset = damaged.len() - 6;
+    let directory = u32::from_le_bytes(damaged[offset..][..4].try_into().unwrap());
+    damaged[directory as usize] ^= 1;
     let cases = [
         ("no pickle", zip(&[storage])),
         (
@@ -209,7 +211,7 @@ fn the_archive_must_be_one_of_torch() {
             "two entries of a name",
             zip(&[("archive/data.pkl", &pickle), storage, storage]),
         ),
-        ("directory elsewhere", moved),
+        ("no directory where one should be", damaged),
         ("no dictionary", zip(&[("archive/data.pkl", b"\x80\x02].")])),
         ("empty pickle", zip(&[("archive/data.pkl", b"")])),
     ];
@@ -245,16 +247,7 @@ fn storages_that_share_bytes_are_refused() {
     let file = WeightFile::open(&folder.path().join("pytorch_model.bin")).unwrap();
     let archive = Archive::read(&file).unwrap();
     let located = extents
-        .map(|(key, (header, end))| {
-            (
-                key,
-                Extent {
-                    header,
-                    start: header,
-                    end,
-                },
-            )
-        })
+        .map(|(key, (start, end))| (key, Extent { start, end }))
         .into_iter()
         .collect();
     let storages = Storages {

@@ -47,7 +47,7 @@ fn a_file_that_breaks_the_format_is_malformed() {
     let mut cut = one("F32", "[2]", "[0,8]", &[0; 8]);
     cut.truncate(30);
     let nested = format!(r#"{{"w":{}{}}}"#, "[".repeat(200), "]".repeat(200));
-    let cases: [(&str, Vec<u8>); 16] = [
+    let cases: [(&str, Vec<u8>); 17] = [
         ("empty", vec![]),
         ("seven bytes", vec![0; 7]),
         ("no header", vec![0; 8]),
@@ -71,13 +71,6 @@ fn a_file_that_breaks_the_format_is_malformed() {
         ("float shape", one("F32", "[2.0]", "[0,8]", &[0; 8])),
         ("three offsets", one("F32", "[1]", "[0,4,8]", &[0; 4])),
         (
-            "unknown field",
-            safetensors(
-                r#"{"w":{"dtype":"F32","shape":[1],"data_offsets":[0,4],"x":1}}"#,
-                &[0; 4],
-            ),
-        ),
-        (
             "repeated field",
             safetensors(
                 r#"{"w":{"dtype":"F32","dtype":"F16","shape":[1],"data_offsets":[0,4]}}"#,
@@ -85,6 +78,11 @@ fn a_file_that_breaks_the_format_is_malformed() {
             ),
         ),
         ("bytes at the end", one("F32", "[1]", "[0,4]", &[0; 9])),
+        (
+            "cut in the last tensor",
+            one("F32", "[4]", "[0,16]", &[0; 12]),
+        ),
+        ("unknown element type", one("Q4_0", "[2]", "[0,1]", &[0])),
     ];
     for (case, content) in cases {
         let error = checkpoint_error(read(&content));
@@ -108,7 +106,6 @@ fn a_tensor_that_contradicts_the_file_is_named() {
             two("[0,8]", "[8,4]", &[0; 8]),
         ),
         ("backwards", "w", one("F32", "[1]", "[4,0]", &[0; 4])),
-        ("beyond the end", "w", one("F32", "[4]", "[0,16]", &[0; 12])),
         (
             "far beyond the end",
             "w",
@@ -149,7 +146,7 @@ fn sizes_that_sum_to_nothing_do_not_pass() {
         &[],
     )));
     assert!(
-        matches!(error, CheckpointError::InvalidTensor { .. }),
+        matches!(error, CheckpointError::Malformed { .. }),
         "{error}"
     );
 }
@@ -166,7 +163,7 @@ fn a_repeated_tensor_is_named() {
 
 #[test]
 fn element_types_that_are_not_whole_bytes_are_not_supported() {
-    for dtype in ["F4", "F6_E2M3", "Q4_0", "f32", ""] {
+    for dtype in ["F4", "F6_E2M3"] {
         let error = checkpoint_error(read(&one(dtype, "[2]", "[0,1]", &[0])));
         assert!(
             matches!(error, CheckpointError::Unsupported { .. }),

@@ -1,9 +1,8 @@
 //! How the work is cut to the shared memory of a device.
 
-use burn_cubecl::CubeRuntime;
-use cubecl::client::ComputeClient;
-
 use crate::kernels::LaunchRefused;
+use crate::kernels::kv::VIEW_SIZE;
+use crate::kernels::launch::DeviceProperties;
 
 /// How a cube cuts the problem, known when the kernel is compiled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -21,22 +20,19 @@ impl Tile {
     /// Rows, lanes and groups, from the largest on. The smallest fits 16 KiB of shared memory, what
     /// WebGPU guarantees, up to a head of 128. With more than two rows for a group, NVIDIA's compiler
     /// runs out of registers.
-    const CANDIDATES: [(usize, usize, usize); 4] = [(16, 32, 8), (8, 32, 8), (8, 16, 8), (8, 8, 8)];
+    pub(super) const CANDIDATES: [(usize, usize, usize); 4] =
+        [(16, 32, 8), (8, 32, 8), (8, 16, 8), (8, 8, 8)];
 
     const FEWEST_ROWS: usize = 8;
 
     /// The largest tile that the device takes and `rows` fill at least half.
-    pub(super) fn new<R: CubeRuntime>(
-        client: &ComputeClient<R>,
+    pub(super) fn choose(
         rows: usize,
         head_dim: usize,
+        device: &DeviceProperties,
     ) -> Result<Self, LaunchRefused> {
         // Where there is more, it is better used by a second cube.
-        let max_bytes = client
-            .properties()
-            .hardware
-            .max_shared_memory_size
-            .min(32 << 10);
+        let max_bytes = device.max_shared_memory_bytes.min(32 << 10);
         let mut tiles = Self::CANDIDATES
             .map(|(rows, lanes, groups)| Self {
                 rows,
@@ -47,8 +43,9 @@ impl Tile {
             .into_iter()
             .filter(|tile| tile.shared_memory_bytes() <= max_bytes);
         let filled = tiles.find(|tile| tile.rows < 2 * rows || tile.rows == Self::FEWEST_ROWS);
-        filled.ok_or_else(|| LaunchRefused {
-            reason: format!("a head of {head_dim} does not fit {max_bytes} bytes of shared memory"),
+        filled.ok_or(LaunchRefused::HeadTooLarge {
+            head_dim,
+            max_bytes,
         })
     }
 
@@ -74,6 +71,6 @@ impl Tile {
         let queries = self.rows * self.pitch();
         let keys = self.lanes * self.pitch();
         let scores = 2 * self.rows * self.lanes;
-        (queries + keys + scores) * size_of::<f32>()
+        (queries + keys + scores + VIEW_SIZE) * size_of::<f32>()
     }
 }

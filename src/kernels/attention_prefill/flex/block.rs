@@ -2,7 +2,8 @@
 
 use std::ops::Range;
 
-use crate::kernels::cpu::{Element, Kernel, Simd, StridedRows, dot_tile, exp, weighted_sum};
+use super::slab::ViewRows;
+use crate::kernels::cpu::{Element, Kernel, Simd, dot_tile, exp, weighted_sum};
 
 /// Keys in a tile.
 const TILE: usize = 4;
@@ -11,10 +12,10 @@ const TILE: usize = 4;
 const STRETCH: usize = 128;
 
 /// One query.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(super) struct Line {
-    /// It sees the keys before this one.
-    pub(super) num_seen: usize,
+    /// The keys it sees.
+    pub(super) seen: Range<usize>,
 }
 
 /// Some queries, and all keys and values there are for them.
@@ -22,10 +23,10 @@ pub(super) struct Block<'a, E> {
     /// `[lines, head_dim]`
     pub(super) queries: Vec<f32>,
     pub(super) lines: Vec<Line>,
-    /// `[len, head_dim]`
-    pub(super) keys: StridedRows<'a, E>,
-    /// `[len, head_dim]`
-    pub(super) values: StridedRows<'a, E>,
+    /// `[num_keys, head_dim]`, from the first that any line sees.
+    pub(super) keys: ViewRows<'a, E>,
+    /// As `keys`.
+    pub(super) values: ViewRows<'a, E>,
 }
 
 impl<E: Element> Kernel for Block<'_, E> {
@@ -37,12 +38,7 @@ impl<E: Element> Kernel for Block<'_, E> {
         let head_dim = self.keys.size();
         let scale = 1.0 / (head_dim as f32).sqrt();
         self.queries.iter_mut().for_each(|query| *query *= scale);
-        let num_seen = self
-            .lines
-            .iter()
-            .map(|line| line.num_seen)
-            .max()
-            .unwrap_or(0);
+        let num_seen = union(&self.lines).end;
         let mut scores = vec![0.0; self.lines.len() * num_seen];
         let mut answers = vec![0.0; self.lines.len() * head_dim];
         if num_seen == 0 {
@@ -58,7 +54,7 @@ impl<E: Element> Kernel for Block<'_, E> {
             .lines
             .iter()
             .zip(scores.chunks_exact_mut(num_seen))
-            .map(|(line, scores)| weigh(scores, line.num_seen))
+            .map(|(line, scores)| weigh(scores, &line.seen))
             .collect();
         if S::REGISTERS >= 32 {
             self.sum_values::<S, 4, 4>(simd, num_seen, &scores, &mut answers);
@@ -77,9 +73,10 @@ impl<E: Element> Kernel for Block<'_, E> {
 /// Turns scores into weights relative to the largest and returns their sum; what is not seen gets
 /// none.
 #[inline(always)]
-fn weigh(scores: &mut [f32], num_seen: usize) -> f32 {
-    let (seen, hidden) = scores.split_at_mut(num_seen);
-    hidden.fill(0.0);
+fn weigh(scores: &mut [f32], seen: &Range<usize>) -> f32 {
+    scores[..seen.start].fill(0.0);
+    scores[seen.end..].fill(0.0);
+    let seen = &mut scores[seen.clone()];
     let mut largest = f32::NEG_INFINITY;
     for score in seen.iter() {
         largest = if *score > largest { *score } else { largest };
@@ -92,6 +89,23 @@ fn weigh(scores: &mut [f32], num_seen: usize) -> f32 {
         }
     }
     sums.iter().sum()
+}
+
+/// From the first key to the last that a line sees.
+#[inline(always)]
+fn union(lines: &[Line]) -> Range<usize> {
+    let seen = lines.iter().map(|line| line.seen.clone());
+    let union =
+        |all: Range<usize>, seen: Range<usize>| all.start.min(seen.start)..all.end.max(seen.end);
+    seen.reduce(union).unwrap_or(0..0)
+}
+
+impl Line {
+    /// Whether it sees one of `keys`.
+    #[inline(always)]
+    fn sees(&self, keys: Range<usize>) -> bool {
+        self.seen.start < keys.end && keys.start < self.seen.end
+    }
 }
 
 impl<E: Element> Block<'_, E> {
@@ -107,7 +121,7 @@ impl<E: Element> Block<'_, E> {
         }
     }
 
-    /// Some keys, with every query that sees the first of them.
+    /// Some keys, with every query that sees one of them.
     #[inline(always)]
     fn score_keys<S: Simd, const KEYS: usize, const COUNT: usize>(
         &self,
@@ -118,16 +132,17 @@ impl<E: Element> Block<'_, E> {
     ) {
         let lines = self.lines.len();
         let whole = lines - lines % COUNT;
+        let keys = key..key + KEYS;
         for line in (0..whole).step_by(COUNT) {
             if self.lines[line..line + COUNT]
                 .iter()
-                .any(|line| line.num_seen > key)
+                .any(|line| line.sees(keys.clone()))
             {
                 self.score_tile::<S, KEYS, COUNT>(simd, [line, key], num_seen, scores);
             }
         }
         for line in whole..lines {
-            if self.lines[line].num_seen > key {
+            if self.lines[line].sees(keys.clone()) {
                 self.score_tile::<S, KEYS, 1>(simd, [line, key], num_seen, scores);
             }
         }
@@ -169,8 +184,7 @@ impl<E: Element> Block<'_, E> {
     ) {
         let lines = self.lines.len();
         let whole = lines - lines % SUMS;
-        for start in (0..num_seen).step_by(STRETCH) {
-            let stretch = start..num_seen.min(start + STRETCH);
+        for stretch in self.values.stretches(num_seen, STRETCH) {
             let weights = |line: usize| &weights[line * num_seen..][..num_seen][stretch.clone()];
             for line in (0..whole).step_by(SUMS) {
                 let weights = std::array::from_fn::<_, SUMS, _>(|index| weights(line + index));
@@ -193,11 +207,15 @@ impl<E: Element> Block<'_, E> {
         answers: &mut [f32],
     ) {
         let head_dim = self.values.size();
-        let lines = self.lines[line..line + SUMS].iter();
-        let num_seen = lines.map(|line| line.num_seen).max().unwrap_or(0);
-        let end = stretch.end.min(num_seen).max(stretch.start);
-        let values = self.values.range(stretch.start..end);
-        let weights = weights.map(|weights| &weights[..values.count()]);
+        let seen = union(&self.lines[line..line + SUMS]);
+        let start = seen.start.clamp(stretch.start, stretch.end);
+        let end = seen.end.clamp(start, stretch.end);
+        if start == end {
+            return;
+        }
+        let values = self.values.range(start..end);
+        let part = start - stretch.start..end - stretch.start;
+        let weights = weights.map(|weights| &weights[part.clone()]);
         let answers = &mut answers[line * head_dim..][..SUMS * head_dim];
         let mut at = 0;
         while at + VECTORS * S::LANES <= head_dim {

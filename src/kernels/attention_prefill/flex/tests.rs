@@ -1,6 +1,7 @@
 use burn::tensor::{DType, TensorData, TensorMetadata};
 
 use super::*;
+use crate::kernels::KvSpan;
 
 /// Numbers that every type holds exactly.
 fn numbers(count: usize, seed: usize) -> Vec<f32> {
@@ -17,7 +18,7 @@ fn tensor(shape: [usize; 4], seed: usize, dtype: DType) -> FlexTensor {
 /// The definition, query by query, in f64: `[seq_q, num_heads, head_dim]` of one row.
 fn attend_exactly(
     inputs: &AttentionInputs<FlexTensor>,
-    row: KvRow,
+    view: KvView,
     mask: AttentionMask,
 ) -> Vec<f64> {
     let [_, num_heads, seq_q, head_dim] = inputs.query.shape().dims();
@@ -27,25 +28,34 @@ fn attend_exactly(
         data.iter::<f64>().collect()
     };
     let (query, key, value) = (wide(&inputs.query), wide(&inputs.key), wide(&inputs.value));
+    let places = view.spans.into_iter().flat_map(|span| {
+        let places = span.start..span.start + span.len;
+        places.map(move |place| (span.slot, place))
+    });
+    let places: Vec<(usize, usize)> = places.collect();
     let mut answers = Vec::new();
-    for place in 0..seq_q * num_heads {
-        let (line, head) = (place / num_heads, place % num_heads);
+    for index in 0..seq_q * num_heads {
+        let (line, head) = (index / num_heads, index % num_heads);
         let kv_head = head / (num_heads / num_kv_heads);
-        let first = (row.slot * num_kv_heads + kv_head) * capacity;
-        let query = &query[(head * seq_q + line) * head_dim..][..head_dim];
-        let seen = match mask {
-            AttentionMask::Bidirectional => row.len,
-            AttentionMask::Causal => (row.len + line + 1).saturating_sub(seq_q),
+        let row = |key: usize| {
+            let (slot, place) = places[key];
+            ((slot * num_kv_heads + kv_head) * capacity + place) * head_dim
         };
-        let weight = |position: usize| {
-            let key = &key[(first + position) * head_dim..][..head_dim];
+        let query = &query[(head * seq_q + line) * head_dim..][..head_dim];
+        let before = match mask {
+            AttentionMask::Bidirectional => places.len(),
+            AttentionMask::Causal => (places.len() + line + 1).saturating_sub(seq_q),
+        };
+        let seen = before - view.window.unwrap_or(before).min(before)..before;
+        let weight = |index: usize| {
+            let key = &key[row(index)..][..head_dim];
             let score: f64 = query.iter().zip(key).map(|(q, k)| q * k).sum();
             (score / (head_dim as f64).sqrt()).exp()
         };
-        let weights: Vec<f64> = (0..seen).map(weight).collect();
+        let weights: Vec<f64> = seen.clone().map(weight).collect();
         let total: f64 = weights.iter().sum::<f64>().max(f64::MIN_POSITIVE);
         answers.extend((0..head_dim).map(|at| {
-            let column = (first..).map(|position| value[position * head_dim + at]);
+            let column = seen.clone().map(|key| value[row(key) + at]);
             let sum: f64 = weights.iter().zip(column).map(|(w, v)| w * v).sum();
             sum / total
         }));
@@ -53,8 +63,25 @@ fn attend_exactly(
     answers
 }
 
+/// Views of `len` keys in a slab of two slots of `len + 1` places: one span, a ring, and a prefix
+/// in another slot; each with windows that cut and with one that does not.
+fn views(len: usize) -> Vec<KvView> {
+    let span = |slot, start, len| KvSpan { slot, start, len };
+    let shared = len / 3;
+    let plain = [
+        KvView::of(1, len),
+        KvView::of_ring(1, len + 1, len / 2 + 1, len),
+        KvView::of_spans(span(0, 1, shared), span(1, 0, len - shared)),
+    ];
+    let windows = [1, 3, len / 2 + 1, len + 9];
+    let windowed = plain
+        .into_iter()
+        .flat_map(|view| windows.map(|window| view.with_window(window)));
+    plain.into_iter().chain(windowed).collect()
+}
+
 #[test]
-fn every_tier_and_cache_type_follows_the_definition() {
+fn every_tier_view_and_cache_type_follows_the_definition() {
     let shapes = [
         ([1, 4, 1, 64], 2, 70),
         ([1, 3, 40, 20], 1, 41),
@@ -63,27 +90,34 @@ fn every_tier_and_cache_type_follows_the_definition() {
     ];
     for (query, num_kv_heads, len) in shapes {
         let slab = [2, num_kv_heads, len + 1, query[3]];
-        let row = KvRow { slot: 1, len };
         for dtype in [DType::F32, DType::F16, DType::BF16] {
             let inputs = AttentionInputs {
                 query: tensor(query, 1, DType::F32),
                 key: tensor(slab, 2, dtype),
                 value: tensor(slab, 3, dtype),
             };
-            for mask in [AttentionMask::Causal, AttentionMask::Bidirectional] {
-                let expected = attend_exactly(&inputs, row, mask);
-                for tier in Tier::all() {
-                    let found = run_on(tier, &inputs, &[row], mask).expect("three known types");
-                    let found = found.storage::<f32>();
-                    assert_eq!(found.len(), expected.len());
-                    for (found, expected) in found.iter().zip(&expected) {
-                        let error = (f64::from(*found) - expected).abs();
-                        assert!(
-                            error < 1e-6,
-                            "{tier:?} {query:?} {dtype:?} {mask:?}: {error}"
-                        );
-                    }
-                }
+            for view in views(len) {
+                assert_follows_the_definition(&inputs, view);
+            }
+        }
+    }
+}
+
+fn assert_follows_the_definition(inputs: &AttentionInputs<FlexTensor>, view: KvView) {
+    for mask in [AttentionMask::Causal, AttentionMask::Bidirectional] {
+        let expected = attend_exactly(inputs, view, mask);
+        for tier in Tier::all() {
+            let found = run_on(tier, inputs, &[view], mask).expect("three known types");
+            let found = found.storage::<f32>();
+            assert_eq!(found.len(), expected.len());
+            for (found, expected) in found.iter().zip(&expected) {
+                let error = (f64::from(*found) - expected).abs();
+                assert!(
+                    error < 1e-6,
+                    "{tier:?} {:?} {:?} {mask:?} {view:?}: {error}",
+                    inputs.query.shape(),
+                    inputs.key.dtype()
+                );
             }
         }
     }
@@ -97,10 +131,11 @@ fn keys_that_would_have_to_be_copied_are_refused() {
         key: slab.transpose(2, 3),
         value: slab,
     };
-    let rows = [KvRow { slot: 0, len: 4 }];
-    let refused = run(&inputs, &rows, AttentionMask::Causal).expect_err("transposed keys");
-    assert_eq!(
-        refused.reason,
-        "keys or values with strides [256, 256, 1, 16]"
-    );
+    let refused =
+        run(&inputs, &[KvView::of(0, 4)], AttentionMask::Causal).expect_err("transposed keys");
+    let expected = LaunchRefused::Scattered {
+        operand: "keys or values",
+        strides: vec![256, 256, 1, 16],
+    };
+    assert_eq!(refused, expected);
 }

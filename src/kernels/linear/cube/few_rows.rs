@@ -4,19 +4,18 @@
     reason = "in a kernel both sides of `&&` always run"
 )]
 
-use burn::tensor::TensorMetadata;
 use burn_cubecl::CubeRuntime;
 use burn_cubecl::tensor::CubeTensor;
 use cubecl::prelude::*;
 
 use super::Operands;
 use super::epilogue::finish;
-use crate::kernels::LaunchRefused;
 use crate::kernels::cube::loops::at_run_time;
 use crate::kernels::cube::reduce::sum_vector;
 use crate::kernels::cube::stored::{Storage, unpack};
 use crate::kernels::launch::{Grid, in_vectors};
 use crate::kernels::linear::{Activation, LinearEpilogue};
+use crate::kernels::{LaunchRefused, Matrix};
 
 /// Rows that the kernel takes; each costs a unit one sum in registers.
 pub(super) const MAX_ROWS: usize = 8;
@@ -49,7 +48,7 @@ fn few_rows_kernel<E: Float, W: Numeric, P: Float, M: Size, N: Size>(
     let lane = UNIT_POS_X as usize % LANES;
     let group = UNIT_POS_X as usize / LANES;
     let (num_rows, out_features) = (y.shape(0), y.shape(1));
-    let feature = CUBE_POS_X as usize * FEATURES + group;
+    let feature = CUBE_POS * FEATURES + group;
     // Rows and features beyond the last repeat it and are not stored.
     let weight_start = min(feature, out_features - 1) * (weight.stride(0) / weight.vector_size());
     let pitch = x.stride(0) / x.vector_size();
@@ -79,7 +78,7 @@ fn few_rows_kernel<E: Float, W: Numeric, P: Float, M: Size, N: Size>(
     sync_cube();
     if (UNIT_POS_X as usize) < FEATURES * rows {
         let row = UNIT_POS_X as usize % rows;
-        let feature = CUBE_POS_X as usize * FEATURES + UNIT_POS_X as usize / rows;
+        let feature = CUBE_POS * FEATURES + UNIT_POS_X as usize / rows;
         let mut product = 0.0f32;
         for part in 0..LANES {
             product += parts[UNIT_POS_X as usize * PITCH + part];
@@ -92,22 +91,25 @@ fn few_rows_kernel<E: Float, W: Numeric, P: Float, M: Size, N: Size>(
     }
 }
 
+/// A cube for every `FEATURES` output features.
+pub(super) fn grid(kernel_rows: usize, out_features: usize) -> Grid {
+    let shared_memory_bytes = FEATURES * kernel_rows * PITCH * size_of::<f32>();
+    Grid::folded(
+        out_features.div_ceil(FEATURES),
+        UNITS as u32,
+        shared_memory_bytes,
+    )
+}
+
 pub(super) fn launch<R: CubeRuntime>(
     x: &CubeTensor<R>,
-    weight: &CubeTensor<R>,
+    weight: &Matrix<CubeTensor<R>>,
     epilogue: &LinearEpilogue<CubeTensor<R>>,
+    kernel_rows: usize,
+    grid: Grid,
 ) -> Result<CubeTensor<R>, LaunchRefused> {
-    let [rows, _] = x.shape().dims();
-    let [out_features, _] = weight.shape().dims();
-    // One compiled kernel for each power of two.
-    let kernel_rows = rows.next_power_of_two();
     let operands = Operands::new(x, weight, epilogue, MAX_NUMBERS / kernel_rows)?;
-    let grid = Grid {
-        cubes: [out_features.div_ceil(FEATURES), 1, 1],
-        units: UNITS as u32,
-        shared_memory_bytes: FEATURES * kernel_rows * PITCH * size_of::<f32>(),
-    };
-    let (cubes, units) = operands.check(grid)?;
+    let (cubes, units) = grid.size();
     let (bias_dtype, weight_dtype) = (operands.bias_dtype(), operands.weight.tensor.dtype);
     let Operands {
         x,

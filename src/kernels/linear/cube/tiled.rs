@@ -4,17 +4,16 @@
     reason = "in a kernel both sides of `&&` always run"
 )]
 
-use burn::tensor::TensorMetadata;
 use burn_cubecl::CubeRuntime;
 use burn_cubecl::tensor::CubeTensor;
 use cubecl::prelude::*;
 
 use super::Operands;
 use super::epilogue::finish;
-use crate::kernels::LaunchRefused;
 use crate::kernels::cube::stored::{Storage, unpack};
 use crate::kernels::launch::{Grid, in_vectors};
 use crate::kernels::linear::{Activation, LinearEpilogue};
+use crate::kernels::{LaunchRefused, Matrix};
 
 /// Rows, and output features, of a cube.
 const TILE: usize = 64;
@@ -44,8 +43,9 @@ fn tiled_kernel<E: Float, W: Numeric, P: Float, M: Size, N: Size>(
 ) {
     let unit_x = UNIT_POS_X as usize % SIDE;
     let unit_y = UNIT_POS_X as usize / SIDE;
-    let first_feature = CUBE_POS_X as usize * TILE;
-    let first_row = CUBE_POS_Y as usize * TILE;
+    let tiles = y.shape(1).div_ceil(TILE);
+    let first_feature = CUBE_POS % tiles * TILE;
+    let first_row = CUBE_POS / tiles * TILE;
     let columns = x.shape(1) / x.vector_size();
 
     let mut x_tile = SharedMemory::<f32>::new(DEPTH * PITCH);
@@ -160,20 +160,21 @@ fn multiply(
     }
 }
 
+/// A cube for every tile of the answer, those of one row of tiles one behind the other.
+pub(super) fn grid([rows, out_features]: [usize; 2]) -> Grid {
+    let shared_memory_bytes = 2 * DEPTH * PITCH * size_of::<f32>();
+    let tiles = rows.div_ceil(TILE) * out_features.div_ceil(TILE);
+    Grid::folded(tiles, UNITS as u32, shared_memory_bytes)
+}
+
 pub(super) fn launch<R: CubeRuntime>(
     x: &CubeTensor<R>,
-    weight: &CubeTensor<R>,
+    weight: &Matrix<CubeTensor<R>>,
     epilogue: &LinearEpilogue<CubeTensor<R>>,
+    grid: Grid,
 ) -> Result<CubeTensor<R>, LaunchRefused> {
-    let [rows, _] = x.shape().dims();
-    let [out_features, _] = weight.shape().dims();
     let operands = Operands::new(x, weight, epilogue, MAX_WIDTH)?;
-    let grid = Grid {
-        cubes: [out_features.div_ceil(TILE), rows.div_ceil(TILE), 1],
-        units: UNITS as u32,
-        shared_memory_bytes: 2 * DEPTH * PITCH * size_of::<f32>(),
-    };
-    let (cubes, units) = operands.check(grid)?;
+    let (cubes, units) = grid.size();
     let (bias_dtype, weight_dtype) = (operands.bias_dtype(), operands.weight.tensor.dtype);
     let Operands {
         x,

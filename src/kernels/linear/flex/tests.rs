@@ -13,6 +13,10 @@ fn tensor(values: &[f32], shape: [usize; 2], dtype: DType) -> FlexTensor {
     FlexTensor::from_data(TensorData::new(values.to_vec(), shape).convert_dtype(dtype))
 }
 
+fn matrix(values: &[f32], shape: [usize; 2], dtype: DType) -> Matrix<FlexTensor> {
+    Matrix::Float(tensor(values, shape, dtype))
+}
+
 fn product(x: &[f32], weight: &[f32], [rows, in_features, out_features]: [usize; 3]) -> Vec<f32> {
     let dot = |row: usize, feature: usize| -> f32 {
         let x = &x[row * in_features..][..in_features];
@@ -43,7 +47,7 @@ fn every_tier_and_weight_type_gives_the_exact_product() {
         let expected = product(&x, &weight, shape);
         let x = tensor(&x, [rows, in_features], DType::F32);
         for dtype in [DType::F32, DType::F16, DType::BF16] {
-            let weight = tensor(&weight, [out_features, in_features], dtype);
+            let weight = matrix(&weight, [out_features, in_features], dtype);
             for tier in Tier::all() {
                 let y = run_on(tier, &x, &weight, &LinearEpilogue::default());
                 let y = y.expect("the weight is row-major");
@@ -65,7 +69,7 @@ fn a_part_of_a_weight_is_read_where_it_lies() {
         .narrow(1, 2, 20);
     let y = run(
         &tensor(&x, [3, 20], DType::F32),
-        &part,
+        &Matrix::Float(part),
         &LinearEpilogue::default(),
     );
     assert_eq!(
@@ -78,14 +82,19 @@ fn a_part_of_a_weight_is_read_where_it_lies() {
 fn a_weight_that_would_have_to_be_copied_is_refused() {
     let x = tensor(&numbers(20, 5), [1, 20], DType::F32);
     let transposed = tensor(&numbers(120, 6), [20, 6], DType::F32).transpose(0, 1);
+    let transposed = Matrix::Float(transposed);
     let refused =
         run(&x, &transposed, &LinearEpilogue::default()).expect_err("a transposed weight");
-    assert_eq!(refused.reason, "a weight with strides [1, 6]");
+    let expected = LaunchRefused::Scattered {
+        operand: "a weight",
+        strides: vec![1, 6],
+    };
+    assert_eq!(refused, expected);
 }
 
 #[test]
 fn the_answer_has_the_type_of_x() {
-    let weight = tensor(&numbers(12, 7), [3, 4], DType::F16);
+    let weight = matrix(&numbers(12, 7), [3, 4], DType::F16);
     for dtype in [DType::F32, DType::F16, DType::BF16] {
         let x = tensor(&numbers(8, 8), [2, 4], dtype);
         let y = run(&x, &weight, &LinearEpilogue::default()).expect("the weight is row-major");
@@ -96,7 +105,7 @@ fn the_answer_has_the_type_of_x() {
 #[test]
 fn nothing_in_gives_nothing_out() {
     let x = tensor(&[], [0, 4], DType::F32);
-    let weight = tensor(&numbers(12, 7), [3, 4], DType::F32);
+    let weight = matrix(&numbers(12, 7), [3, 4], DType::F32);
     let y = run(&x, &weight, &LinearEpilogue::default()).expect("the weight is row-major");
     assert_eq!(y.shape().to_vec(), [0, 3]);
 }

@@ -1,0 +1,175 @@
+//! Inputs from a fixed seed, the same on every device.
+
+use std::cell::Cell;
+
+use burn::tensor::ops::{FloatTensor, IntTensor};
+use burn::tensor::{DType, Int, Tensor, TensorData};
+
+use crate::kernels::{KvSpan, Matrix, MatrixPrimitive, VlmBackend, primitive};
+
+/// The type a number is rounded to, and the type the device then holds it in.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Precision {
+    activations: DType,
+    /// Holds everything in f32 after the rounding.
+    is_widened: bool,
+}
+
+impl Precision {
+    pub(super) fn rounded(activations: DType) -> Self {
+        Self {
+            activations,
+            is_widened: false,
+        }
+    }
+
+    pub(super) fn exact(activations: DType) -> Self {
+        Self {
+            activations,
+            is_widened: true,
+        }
+    }
+}
+
+/// How a matrix lies in memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::kernels) enum Order {
+    /// As its shape says.
+    RowMajor,
+    /// The second and third axes of four, or both of two, swapped: a view.
+    Swapped,
+}
+
+/// Makes the tensors of one problem.
+pub(in crate::kernels) struct Inputs<'a, B: VlmBackend> {
+    device: &'a B::Device,
+    precision: Precision,
+    state: Cell<u64>,
+}
+
+impl<'a, B: VlmBackend> Inputs<'a, B> {
+    pub(super) fn new(device: &'a B::Device, precision: Precision) -> Self {
+        Self {
+            device,
+            precision,
+            state: Cell::new(0x5eed),
+        }
+    }
+
+    /// Where the tensors are made.
+    pub(in crate::kernels) fn device(&self) -> &B::Device {
+        self.device
+    }
+
+    /// The type that activations come in.
+    pub(in crate::kernels) fn activation_dtype(&self) -> DType {
+        if self.precision.is_widened {
+            DType::F32
+        } else {
+            self.precision.activations
+        }
+    }
+
+    /// A uniform random number in `[-1, 1)` (Knuth's MMIX generator).
+    pub(in crate::kernels) fn number(&self) -> f32 {
+        let state = self.state.get().wrapping_mul(6_364_136_223_846_793_005);
+        self.state
+            .set(state.wrapping_add(1_442_695_040_888_963_407));
+        (self.state.get() >> 40) as f32 / (1u64 << 23) as f32 - 1.0
+    }
+
+    /// `count` uniform random numbers in `[-scale, scale)`.
+    pub(in crate::kernels) fn numbers(&self, count: usize, scale: f32) -> Vec<f32> {
+        (0..count).map(|_| scale * self.number()).collect()
+    }
+
+    /// Random activations in `[-scale, scale)`.
+    pub(in crate::kernels) fn activations<const D: usize>(
+        &self,
+        shape: [usize; D],
+        scale: f32,
+    ) -> FloatTensor<B> {
+        self.stored(shape, scale, None)
+    }
+
+    /// Random activations in `[-1, 1)`, in memory in another order than `shape` says.
+    pub(in crate::kernels) fn in_order<const D: usize>(
+        &self,
+        shape: [usize; D],
+        order: Order,
+    ) -> FloatTensor<B> {
+        if order == Order::RowMajor {
+            return self.activations(shape, 1.0);
+        }
+        let first = if D == 2 { 0 } else { 1 };
+        let mut swapped = shape;
+        swapped.swap(first, first + 1);
+        B::float_swap_dims(self.activations(swapped, 1.0), first, first + 1)
+    }
+
+    /// Random numbers in `[-scale, scale)`, in a type of their own if there is one.
+    pub(in crate::kernels) fn stored<const D: usize>(
+        &self,
+        shape: [usize; D],
+        scale: f32,
+        dtype: Option<DType>,
+    ) -> FloatTensor<B> {
+        self.values(self.numbers(shape.iter().product(), scale), shape, dtype)
+    }
+
+    /// A matrix of random numbers in `[-scale, scale)`, in a type of its own if there is one.
+    pub(in crate::kernels) fn matrix(
+        &self,
+        shape: [usize; 2],
+        scale: f32,
+        dtype: Option<DType>,
+    ) -> MatrixPrimitive<B> {
+        Matrix::Float(self.stored(shape, scale, dtype))
+    }
+
+    /// Token ids, in the type that the backend gives them.
+    pub(in crate::kernels) fn ids(&self, ids: Vec<i32>) -> IntTensor<B> {
+        let shape = [ids.len()];
+        let ids = TensorData::new(ids, shape);
+        Tensor::<B, 1, Int>::from_data(ids, self.device).into_primitive()
+    }
+
+    /// The given numbers, in a type of their own or that of the activations.
+    pub(in crate::kernels) fn values<const D: usize>(
+        &self,
+        values: Vec<f32>,
+        shape: [usize; D],
+        dtype: Option<DType>,
+    ) -> FloatTensor<B> {
+        let rounded_to = dtype.unwrap_or(self.precision.activations);
+        let dtype = if self.precision.is_widened {
+            DType::F32
+        } else {
+            rounded_to
+        };
+        let rounded = TensorData::new(values, shape).convert_dtype(rounded_to);
+        primitive(Tensor::<B, D>::from_data(
+            rounded.convert_dtype(dtype),
+            (self.device, dtype),
+        ))
+    }
+
+    /// A cache `[num_slots, num_kv_heads, capacity, head_dim]` that is `filled` so far and NaN
+    /// everywhere else, so that nothing may read it and stay unnoticed.
+    pub(in crate::kernels) fn slab(
+        &self,
+        shape: [usize; 4],
+        filled: &[KvSpan],
+        dtype: Option<DType>,
+    ) -> FloatTensor<B> {
+        let [_, num_kv_heads, capacity, head_dim] = shape;
+        let mut values = vec![f32::NAN; shape.iter().product()];
+        for KvSpan { slot, start, len } in filled {
+            for head in 0..num_kv_heads {
+                let first = (slot * num_kv_heads + head) * capacity + start;
+                values[first * head_dim..][..len * head_dim].fill_with(|| self.number());
+            }
+        }
+        self.values(values, shape, dtype)
+    }
+}

@@ -1,0 +1,183 @@
+//! From a folder to the parts of a pipeline.
+
+use std::path::Path;
+
+use burn::tensor::DType;
+
+use super::load_options::LoadOptions;
+use super::prompt::TextProcessor;
+use crate::error::{ConfigError, DeviceError, Error, Result};
+use crate::image::PreprocessConfig;
+use crate::kernels::VlmBackend;
+use crate::models::{ModelSpec, VisionConfig, VisionLanguageModel, read_config};
+use crate::nn::RopeScaling;
+use crate::text::{ChatTemplate, ConversationTemplate, TEMPLATES, Tokenizer};
+use crate::weights::{Checkpoint, LoadReport, WeightOptions, load_module};
+
+/// Everything a pipeline needs of a model folder.
+#[derive(Debug)]
+pub(super) struct ModelParts<B: VlmBackend> {
+    pub(super) spec: ModelSpec,
+    pub(super) model: VisionLanguageModel<B>,
+    pub(super) text_processor: TextProcessor,
+    /// How pictures are prepared; `None` for a model that reads text only.
+    pub(super) preprocess: Option<PreprocessConfig>,
+    /// Tokens that a prompt and its answer may have together.
+    pub(super) context_length: usize,
+    pub(super) load_report: LoadReport,
+}
+
+impl<B: VlmBackend> ModelParts<B> {
+    /// Reads the small files first: what is wrong with them is told before the weights are read.
+    pub(super) fn open(folder: &Path, device: &B::Device, options: &LoadOptions) -> Result<Self> {
+        let mut spec = ModelSpec::read(folder)?;
+        apply::<B>(options, &mut spec, device)?;
+        let context_length = context_length(&spec, options.context_length)?;
+        let text_processor = open_text_processor(folder, &spec)?;
+        let vision = spec.config.vision.as_ref();
+        let preprocess = vision.map(|vision| open_preprocess(folder, vision));
+        let preprocess = preprocess.transpose()?;
+        let checkpoint = Checkpoint::open(folder)?;
+        let (model, load_report) = load_weights(&checkpoint, &spec, device, options)?;
+        Ok(Self {
+            spec,
+            model,
+            text_processor,
+            preprocess,
+            context_length,
+            load_report,
+        })
+    }
+}
+
+/// What the caller decides and no file says.
+fn apply<B: VlmBackend>(
+    options: &LoadOptions,
+    spec: &mut ModelSpec,
+    device: &B::Device,
+) -> Result<()> {
+    let decoder = &mut spec.config.decoder;
+    decoder.rope.precision = options.rope_precision;
+    decoder.compute = options.compute.dtype();
+    decoder.cache = options.cache.unwrap_or(options.compute).dtype();
+    require_type::<B>(device, decoder.compute, "activations")?;
+    require_type::<B>(device, decoder.cache, "the KV cache")
+}
+
+fn require_type<B: VlmBackend>(
+    device: &B::Device,
+    dtype: DType,
+    purpose: &'static str,
+) -> Result<()> {
+    match B::supports_dtype(device, dtype) {
+        true => Ok(()),
+        false => Err(DeviceError::UnsupportedType {
+            purpose,
+            dtype: dtype.name(),
+        }
+        .into()),
+    }
+}
+
+/// The context of the model, or the shorter one asked for.
+fn context_length(spec: &ModelSpec, asked: Option<usize>) -> Result<usize> {
+    let config = &spec.config.decoder;
+    let stretch = match config.rope.scaling {
+        // These name the trained context and stretch it; the others name the stretched one.
+        RopeScaling::Linear { factor } | RopeScaling::Dynamic { factor, .. } => factor.max(1.0),
+        RopeScaling::Default | RopeScaling::Llama3 { .. } => 1.0,
+    };
+    let longest = (config.max_position_embeddings as f64 * stretch) as usize;
+    match asked {
+        None => Ok(longest),
+        Some(asked) if (1..=longest).contains(&asked) => Ok(asked),
+        Some(asked) => Err(ConfigError::OutOfRange {
+            field: "context_length".to_string(),
+            found: asked.to_string(),
+            expected: format!("1 to {longest} tokens, which this checkpoint was made for"),
+        }
+        .into()),
+    }
+}
+
+fn open_text_processor(folder: &Path, spec: &ModelSpec) -> Result<TextProcessor> {
+    let mut tokenizer = Tokenizer::open(folder)?;
+    if let Some(vision) = &spec.config.vision
+        && let Some(image_token) = tokenizer.token_text(vision.image_token_id)
+    {
+        tokenizer = tokenizer.with_control_token(&image_token)?;
+    }
+    let chat_template = ChatTemplate::open(folder)?;
+    let named = TEMPLATES.iter().flat_map(ConversationTemplate::texts);
+    let mut formats: Vec<&str> = named.collect();
+    formats.extend(chat_template.as_ref().map(ChatTemplate::source));
+    tokenizer = tokenizer.with_control_tokens_of(&formats)?;
+    Ok(TextProcessor {
+        tokenizer,
+        chat_template,
+    })
+}
+
+/// Reads how pictures are prepared, and checks that this gives what the encoder reads.
+fn open_preprocess(folder: &Path, vision: &VisionConfig) -> Result<PreprocessConfig> {
+    const PROCESSOR: &str = "processor_config.json";
+    let image_size = vision.encoder.image_size;
+    let mut config = None;
+    for name in ["preprocessor_config.json", PROCESSOR] {
+        if let Some(bytes) = read_config(folder, name)? {
+            match PreprocessConfig::from_json(&folder.join(name), &bytes) {
+                Ok(found) => config = Some(found),
+                // Older processors keep nothing about pictures in their own file.
+                Err(Error::Config(ConfigError::Missing { .. })) if name == PROCESSOR => {}
+                Err(error) => return Err(error),
+            }
+        }
+        if config.is_some() {
+            break;
+        }
+    }
+    let config = match config {
+        Some(config) => config,
+        None => {
+            log::warn!(
+                "{}: no file says how pictures are prepared; CLIP's way is taken",
+                folder.display()
+            );
+            PreprocessConfig::clip(image_size)?
+        }
+    };
+    let found = config.output_size();
+    match found.is_some_and(|size| [size.height, size.width] == [image_size; 2]) {
+        true => Ok(config),
+        false => Err(ConfigError::OutOfRange {
+            field: "crop_size".to_string(),
+            found: found.map_or("unset".to_string(), |s| {
+                format!("{} x {}", s.height, s.width)
+            }),
+            expected: format!("{image_size} x {image_size}, the encoder's image_size"),
+        }
+        .into()),
+    }
+}
+
+fn load_weights<B: VlmBackend>(
+    checkpoint: &Checkpoint,
+    spec: &ModelSpec,
+    device: &B::Device,
+    options: &LoadOptions,
+) -> Result<(VisionLanguageModel<B>, LoadReport)> {
+    let weights = WeightOptions::default()
+        .with_matrices(options.weights)
+        .with_strictness(options.strictness);
+    let model = spec.config.init::<B>(device);
+    let Some(progress) = &options.progress else {
+        return load_module(model, checkpoint, &spec.config.key_map, weights);
+    };
+    let mut progress = |step: crate::weights::LoadProgress<'_>| progress(step);
+    load_module(
+        model,
+        checkpoint,
+        &spec.config.key_map,
+        weights.with_progress(&mut progress),
+    )
+}

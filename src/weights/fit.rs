@@ -1,0 +1,252 @@
+//! Whether the tensors that stand for one parameter make it, and from which of their rows.
+
+use super::element::num_elements;
+use super::key_map::{KeyMap, Place, Role};
+use super::key_rule::RowOrder;
+use super::parameters::Parameter;
+use super::report::{LoadReport, MismatchedParameter, MissingParameter};
+use super::source::{LowRank, NamedTensor, Piece};
+
+/// A tensor and the place that its name gives it in a module.
+#[derive(Clone, Debug)]
+pub(super) struct Candidate<'c> {
+    pub(super) tensor: NamedTensor<'c>,
+    pub(super) place: Place,
+}
+
+/// Something does not fit, and the report says what.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Misfit;
+
+/// Holds one parameter against its tensors.
+pub(super) struct Fit<'f, 'c> {
+    pub(super) parameter: &'f Parameter,
+    /// All tensors that stand for the parameter, at least one. No two of them collide.
+    pub(super) candidates: &'f [Candidate<'c>],
+    pub(super) key_map: &'f KeyMap,
+    pub(super) report: &'f mut LoadReport,
+}
+
+impl<'c> Fit<'_, 'c> {
+    /// What the parameter is made of, outer rows first.
+    pub(super) fn pieces(&mut self) -> Result<Vec<Piece<'c>>, Misfit> {
+        let parts: Vec<_> = (0..self.parts().len())
+            .map(|index| self.values(index))
+            .collect();
+        self.require_parts(&parts)?;
+        self.require_shapes(&parts)?;
+        let zero_rows = self.zero_rows(&parts)?;
+        let mut pieces = Ok(Vec::new());
+        for (index, values) in parts.into_iter().enumerate() {
+            let part = match values {
+                Some(tensor) => self.part(index, tensor),
+                None => Ok(vec![Piece::Zeros(zero_rows * self.row_len())]),
+            };
+            // What follows a misfit is looked at too: the report shall be complete.
+            pieces = pieces.and_then(|pieces| Ok([pieces, part?].concat()));
+        }
+        pieces
+    }
+
+    fn parts(&self) -> &[String] {
+        &self.candidates[0].place.parts
+    }
+
+    /// The tensors of one part.
+    fn of_part(&self, index: usize) -> impl Iterator<Item = &Candidate<'c>> {
+        self.candidates
+            .iter()
+            .filter(move |candidate| candidate.place.index == index)
+    }
+
+    fn values(&self, index: usize) -> Option<NamedTensor<'c>> {
+        self.of_part(index)
+            .find(|candidate| candidate.place.role == Role::Values)
+            .map(|candidate| candidate.tensor)
+    }
+
+    fn num_rows(&self) -> usize {
+        self.parameter.shape.first().copied().unwrap_or(1)
+    }
+
+    /// Elements of one row of the parameter.
+    fn row_len(&self) -> usize {
+        self.parameter.shape.iter().skip(1).product()
+    }
+
+    /// The shape of as many rows of the parameter.
+    fn shape_of(&self, num_rows: usize) -> Vec<usize> {
+        let inner = self.parameter.shape.iter().skip(1).copied();
+        std::iter::once(num_rows).chain(inner).collect()
+    }
+
+    /// Every part must have a tensor or be zeros. Zeros are not updated: what a product is added
+    /// to must be there.
+    fn require_parts(&mut self, parts: &[Option<NamedTensor<'c>>]) -> Result<(), Misfit> {
+        let found: usize = parts.iter().flatten().map(NamedTensor::num_rows).sum();
+        let rest = self.shape_of(self.num_rows().saturating_sub(found));
+        let is_missing = |index: usize| {
+            let may_be_zeros = self.key_map.allows_zeros(&self.parts()[index]);
+            parts[index].is_none() && (!may_be_zeros || self.of_part(index).next().is_some())
+        };
+        let missing: Vec<_> = (0..parts.len())
+            .filter(|index| is_missing(*index))
+            .map(|index| self.parts()[index].clone())
+            .collect();
+        let outcome = missing.is_empty().then_some(()).ok_or(Misfit);
+        for part in missing {
+            self.missing(part, rest.clone());
+        }
+        outcome
+    }
+
+    /// Each part must have the inner axes of the parameter, and rows that its order divides.
+    fn require_shapes(&mut self, parts: &[Option<NamedTensor<'c>>]) -> Result<(), Misfit> {
+        let mut outcome = Ok(());
+        for tensor in parts.iter().flatten() {
+            let num_rows = tensor.num_rows();
+            let expected = match parts.len() {
+                1 => self.parameter.shape.clone(),
+                _ => self.shape_of(num_rows),
+            };
+            let may_reshape = self.key_map.allows_reshape(tensor.name);
+            let unit = self
+                .key_map
+                .row_order(tensor.name)
+                .map_or(1, RowOrder::unit);
+            if !fits(&expected, tensor.info.shape(), may_reshape) {
+                outcome = Err(self.mismatched(tensor, expected));
+            } else if !num_rows.is_multiple_of(unit) {
+                let expected = self.shape_of(num_rows.div_ceil(unit).saturating_mul(unit));
+                outcome = Err(self.mismatched(tensor, expected));
+            }
+        }
+        outcome
+    }
+
+    /// Rows of each part that is zeros. All parts must add up to the parameter.
+    fn zero_rows(&mut self, parts: &[Option<NamedTensor<'c>>]) -> Result<usize, Misfit> {
+        let found: Vec<_> = parts.iter().flatten().collect();
+        let found_rows: usize = found.iter().map(|tensor| tensor.num_rows()).sum();
+        let num_zeros = parts.len() - found.len();
+        let rest = self.num_rows().checked_sub(found_rows);
+        let shared = match num_zeros {
+            0 => rest.filter(|rest| *rest == 0),
+            _ => rest.filter(|rest| *rest > 0 && rest.is_multiple_of(num_zeros)),
+        };
+        if let Some(rest) = shared {
+            return Ok(rest / num_zeros.max(1));
+        }
+        let names: Vec<_> = found.iter().map(|tensor| tensor.name).collect();
+        let (path, expected) = (self.parameter.path.clone(), self.parameter.shape.clone());
+        self.report.mismatched.push(MismatchedParameter {
+            path,
+            tensor: names.join(" + "),
+            expected,
+            found: self.shape_of(found_rows),
+        });
+        Err(Misfit)
+    }
+
+    /// The rows of one tensor in the wanted order, with what is added to them.
+    fn part(&mut self, index: usize, tensor: NamedTensor<'c>) -> Result<Vec<Piece<'c>>, Misfit> {
+        let update = self.update(index, tensor)?;
+        let num_rows = tensor.num_rows();
+        let ranges = match self.key_map.row_order(tensor.name) {
+            Some(order) => order.ranges(num_rows),
+            None => std::iter::once(0..num_rows).collect(),
+        };
+        let piece = |rows| Piece::Rows {
+            tensor,
+            rows,
+            update,
+        };
+        Ok(ranges.into_iter().map(piece).collect())
+    }
+
+    /// What is added to a tensor: two factors, or neither.
+    fn update(
+        &mut self,
+        index: usize,
+        values: NamedTensor<'c>,
+    ) -> Result<Option<LowRank<'c>>, Misfit> {
+        let (mut downs, mut ups) = (None, None);
+        for Candidate { tensor, place } in self.of_part(index) {
+            match &place.role {
+                Role::Values => {}
+                Role::Down { scale, up } => downs = Some((*tensor, *scale, up.clone())),
+                Role::Up { down } => ups = Some((*tensor, down.clone())),
+            }
+        }
+        let (num_rows, row_len) = (values.num_rows(), self.row_len());
+        match (downs, ups) {
+            (None, None) => Ok(None),
+            (Some((down, scale, _)), Some((up, _))) => {
+                let rank = down.num_rows();
+                self.require_shape(&down, vec![rank, row_len])?;
+                self.require_shape(&up, vec![num_rows, rank])?;
+                Ok(Some(LowRank { down, up, scale }))
+            }
+            (Some((down, _, up)), None) => Err(self.missing(up, vec![num_rows, down.num_rows()])),
+            (None, Some((up, down))) => {
+                let rank = up.info.shape().last().copied().unwrap_or(1);
+                Err(self.missing(down, vec![rank, row_len]))
+            }
+        }
+    }
+
+    fn require_shape(
+        &mut self,
+        tensor: &NamedTensor<'c>,
+        expected: Vec<usize>,
+    ) -> Result<(), Misfit> {
+        match tensor.info.shape() == expected {
+            true => Ok(()),
+            false => Err(self.mismatched(tensor, expected)),
+        }
+    }
+
+    fn missing(&mut self, part: String, shape: Vec<usize>) -> Misfit {
+        let path = self.parameter.path.clone();
+        self.report.missing.push(MissingParameter {
+            part: (part != path).then_some(part),
+            path,
+            shape,
+            nearest: None,
+        });
+        Misfit
+    }
+
+    fn mismatched(&mut self, tensor: &NamedTensor<'c>, expected: Vec<usize>) -> Misfit {
+        self.report.mismatched.push(MismatchedParameter {
+            path: self.parameter.path.clone(),
+            tensor: tensor.name.to_string(),
+            expected,
+            found: tensor.info.shape().to_vec(),
+        });
+        Misfit
+    }
+}
+
+fn fits(parameter: &[usize], tensor: &[usize], may_reshape: bool) -> bool {
+    let same_elements = || num_elements(parameter) == num_elements(tensor);
+    let is_reshape = || {
+        parameter.len() != tensor.len() && parameter.first() == tensor.first() && same_elements()
+    };
+    parameter == tensor || (may_reshape && is_reshape())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn another_rank_fits_only_where_allowed_and_only_along_the_first_axis() {
+        assert!(fits(&[4, 12], &[4, 12], false));
+        assert!(fits(&[4, 12], &[4, 3, 2, 2], true));
+        assert!(!fits(&[4, 12], &[4, 3, 2, 2], false));
+        assert!(!fits(&[4, 12], &[12, 4], true));
+        assert!(!fits(&[4, 12], &[2, 2, 12], true));
+        assert!(!fits(&[4, 12], &[4, 3, 2, 3], true));
+    }
+}

@@ -1,0 +1,49 @@
+//! The product of two thin matrices, added to rows on their way from file to parameter.
+
+use rayon::prelude::*;
+
+/// `scale * up down`, for some rows of a matrix.
+#[derive(Debug)]
+pub(super) struct Update {
+    /// `[rows, rank]`, scaled.
+    up: Vec<f32>,
+    /// `[rank, row_len]`.
+    down: Vec<f32>,
+    rank: usize,
+}
+
+impl Update {
+    /// # Shapes
+    /// - `up`: `[rows, rank]`
+    /// - `down`: `[rank, row_len]`
+    pub(super) fn new(mut up: Vec<f32>, down: Vec<f32>, rank: usize, scale: f32) -> Self {
+        up.iter_mut().for_each(|value| *value *= scale);
+        Self { up, down, rank }
+    }
+
+    /// About `len` elements, but whole rows.
+    pub(super) fn whole_rows(&self, len: usize) -> usize {
+        let row_len = self.row_len();
+        (len / row_len).max(1) * row_len
+    }
+
+    /// Adds the product to whole rows, the first of which begins at the element `offset`.
+    pub(super) fn add_to(&self, offset: usize, values: &mut [f32]) {
+        if self.rank == 0 {
+            return;
+        }
+        let row_len = self.row_len();
+        let up = &self.up[offset / row_len * self.rank..];
+        let rows = values.par_chunks_mut(row_len).zip(up.par_chunks(self.rank));
+        rows.for_each(|(row, factors)| {
+            for (factor, down) in factors.iter().zip(self.down.chunks_exact(row_len)) {
+                let pairs = row.iter_mut().zip(down);
+                pairs.for_each(|(value, down)| *value += factor * down);
+            }
+        });
+    }
+
+    fn row_len(&self) -> usize {
+        (self.down.len() / self.rank.max(1)).max(1)
+    }
+}

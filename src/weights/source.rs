@@ -1,0 +1,189 @@
+//! What a parameter is made of: rows of tensors, one under another, read into one buffer.
+
+use std::ops::Range;
+
+use burn::tensor::{TensorData, bf16, f16};
+
+use super::checkpoint::Checkpoint;
+use super::convert::Weight;
+use super::element::WeightType;
+use super::low_rank::Update;
+use super::parameters::Role;
+use super::tensor::{TensorInfo, require_weight_type};
+use crate::error::Result;
+
+/// All that one parameter is made of.
+#[derive(Clone, Debug)]
+pub(super) struct Source<'c> {
+    /// Outer rows first.
+    pub(super) pieces: Vec<Piece<'c>>,
+    pub(super) role: Role,
+    /// Elements of a row.
+    pub(super) columns: usize,
+    pub(super) weight_type: WeightType,
+}
+
+/// Elements that follow each other in a parameter.
+#[derive(Clone, Debug)]
+pub(super) enum Piece<'c> {
+    /// As many zeros.
+    Zeros(usize),
+    /// Rows of a tensor, and what is added to the whole of it.
+    Rows {
+        tensor: NamedTensor<'c>,
+        rows: Range<usize>,
+        update: Option<LowRank<'c>>,
+    },
+}
+
+/// A tensor of the checkpoint.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct NamedTensor<'c> {
+    pub(super) name: &'c str,
+    pub(super) info: &'c TensorInfo,
+}
+
+/// `scale * up down`, which is added to a tensor.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct LowRank<'c> {
+    pub(super) down: NamedTensor<'c>,
+    pub(super) up: NamedTensor<'c>,
+    pub(super) scale: f32,
+}
+
+impl NamedTensor<'_> {
+    /// Steps along the first axis; what has no axis is one row.
+    pub(super) fn num_rows(&self) -> usize {
+        self.info.shape().first().copied().unwrap_or(1)
+    }
+
+    fn read_rows<T: Weight>(&self, checkpoint: &Checkpoint, rows: &Range<usize>) -> Result<Vec<T>> {
+        let (file, entry) = checkpoint.find(self.name)?;
+        let entry = entry.rows(rows);
+        let mut values = vec![T::zeroed(); entry.info.num_elements()];
+        entry.read_into(self.name, file, None, &mut values)?;
+        Ok(values)
+    }
+}
+
+impl<'c> Source<'c> {
+    /// One whole tensor.
+    pub(super) fn of(tensor: NamedTensor<'c>, weight_type: WeightType) -> Self {
+        let piece = Piece::Rows {
+            tensor,
+            rows: 0..tensor.num_rows(),
+            update: None,
+        };
+        Self {
+            pieces: vec![piece],
+            role: Role::Precise,
+            columns: tensor.info.shape().last().copied().unwrap_or(1),
+            weight_type,
+        }
+    }
+
+    /// The type that all of it is stored in, or the narrowest that holds every value of its parts.
+    /// What is added to them does not count.
+    ///
+    /// # Errors
+    ///
+    /// [`CheckpointError::ElementType`](crate::CheckpointError::ElementType) if a tensor holds no
+    /// floats of 16 or 32 bits.
+    pub(super) fn stored_type(&self) -> Result<WeightType> {
+        for tensor in self.tensors() {
+            require_weight_type(tensor.name, tensor.info)?;
+        }
+        let mut widest: Option<WeightType> = None;
+        for piece in &self.pieces {
+            if let Piece::Rows { tensor, .. } = piece {
+                let stored = require_weight_type(tensor.name, tensor.info)?;
+                widest = Some(widest.map_or(stored, |widest| widest.widest(stored)));
+            }
+        }
+        Ok(widest.unwrap_or(WeightType::F32))
+    }
+
+    /// Every tensor that is read for the parameter, once.
+    pub(super) fn tensors(&self) -> Vec<NamedTensor<'c>> {
+        let mut tensors: Vec<NamedTensor<'c>> = Vec::new();
+        for tensor in self.pieces.iter().flat_map(Piece::tensors) {
+            if tensors.iter().all(|known| known.name != tensor.name) {
+                tensors.push(tensor);
+            }
+        }
+        tensors
+    }
+
+    /// Reads the parameter as one axis of all its elements, which is its only copy on the host.
+    pub(super) fn read(&self, checkpoint: &Checkpoint) -> Result<TensorData> {
+        match self.weight_type {
+            WeightType::F32 => self.read_as::<f32>(checkpoint),
+            WeightType::F16 => self.read_as::<f16>(checkpoint),
+            WeightType::BF16 => self.read_as::<bf16>(checkpoint),
+        }
+    }
+
+    fn read_as<T: Weight>(&self, checkpoint: &Checkpoint) -> Result<TensorData> {
+        let len = self.pieces.iter().map(Piece::len).sum();
+        let mut values = vec![T::zeroed(); len];
+        let mut rest = values.as_mut_slice();
+        for piece in &self.pieces {
+            let (target, others) = rest.split_at_mut(piece.len());
+            piece.read_into(checkpoint, target)?;
+            rest = others;
+        }
+        Ok(TensorData::new(values, [len]))
+    }
+}
+
+impl<'c> Piece<'c> {
+    /// Elements of the piece.
+    fn len(&self) -> usize {
+        match self {
+            Self::Zeros(len) => *len,
+            Self::Rows { tensor, rows, .. } => {
+                let row_len: usize = tensor.info.shape().iter().skip(1).product();
+                rows.len() * row_len
+            }
+        }
+    }
+
+    fn tensors(&self) -> impl Iterator<Item = NamedTensor<'c>> {
+        let (tensor, update) = match self {
+            Self::Zeros(_) => (None, None),
+            Self::Rows { tensor, update, .. } => (Some(*tensor), *update),
+        };
+        let factors = update.map(|update| [update.down, update.up]);
+        tensor.into_iter().chain(factors.into_iter().flatten())
+    }
+
+    /// Fills `target`, which holds zeros.
+    fn read_into<T: Weight>(&self, checkpoint: &Checkpoint, target: &mut [T]) -> Result<()> {
+        let Self::Rows {
+            tensor,
+            rows,
+            update,
+        } = self
+        else {
+            return Ok(());
+        };
+        let (file, entry) = checkpoint.find(tensor.name)?;
+        let update = update
+            .map(|update| update.read(checkpoint, rows))
+            .transpose()?;
+        entry
+            .rows(rows)
+            .read_into(tensor.name, file, update.as_ref(), target)
+    }
+}
+
+impl LowRank<'_> {
+    /// What is added to `rows`.
+    fn read(&self, checkpoint: &Checkpoint, rows: &Range<usize>) -> Result<Update> {
+        let down = self
+            .down
+            .read_rows(checkpoint, &(0..self.down.num_rows()))?;
+        let up = self.up.read_rows(checkpoint, rows)?;
+        Ok(Update::new(up, down, self.down.num_rows(), self.scale))
+    }
+}

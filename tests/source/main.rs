@@ -1,0 +1,6 @@
+//! Laws of the sources themselves: which module may use which, and what is public.
+
+mod layers;
+mod public_items;
+mod resolve;
+mod tree;
