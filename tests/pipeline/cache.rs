@@ -6,7 +6,7 @@ use std::ops::ControlFlow;
 use anyhow::{Context, Result, ensure};
 use burn::tensor::Tensor;
 use burn_vlm::generation::{PREFILL_CHUNK_TOKENS, Sequence};
-use burn_vlm::kernels::VlmBackend;
+use burn_vlm::kernels::{KernelTrace, VlmBackend};
 use burn_vlm::nn::LogitsFor;
 use burn_vlm::{AskRequest, EncodedImage};
 
@@ -312,10 +312,16 @@ fn what_the_device_has_not_answered_for_is_read_again<B: VlmBackend>() -> Result
             "{name}: {}",
             sequence.len()
         );
-        let other = case.input_with(&[9, 10]);
-        let ours = case.read(&mut sequence, &other)?;
-        let theirs = case.read(&mut expected, &other)?;
-        assert_same_logits(name, &ours, &theirs, case.vocab_size());
+        // The same tokens again: a cache that trusted them would read the last alone.
+        let again = case.input_with(&[7, 8]);
+        let (ours, report) = KernelTrace::collect(|| case.read(&mut sequence, &again));
+        let mut kernels = report.calls().map(|(kernel, ..)| kernel);
+        assert!(
+            kernels.any(|kernel| kernel == "attention_prefill"),
+            "{name}: what was queued is trusted"
+        );
+        let theirs = case.read(&mut expected, &again)?;
+        assert_same_logits(name, &ours?, &theirs, case.vocab_size());
     }
     Ok(())
 }
