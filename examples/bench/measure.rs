@@ -161,7 +161,8 @@ fn time_image_encode<B: VlmBackend>(pipeline: &MultimodalPipeline<B>) -> Result<
     let Some(vision) = &pipeline.spec().config.vision else {
         return Ok(None);
     };
-    let shape = [1, 3, vision.encoder.image_size, vision.encoder.image_size];
+    let image_size = vision.encoder.image_size();
+    let shape = [1, 3, image_size, image_size];
     let tile = Tensor::<B, 4>::zeros(shape, (pipeline.device(), DType::F32));
     B::sync(pipeline.device()).map_err(|error| anyhow!("{error}"))?;
     let started = Instant::now();

@@ -23,8 +23,9 @@ impl ImageLayout {
 
 /// The whole picture as one tile, whatever its size.
 pub(super) fn one_tile(vision: &VisionConfig, _: ImageSize) -> ImageLayout {
+    let num_features = vision.encoder.num_features();
     ImageLayout {
         num_tiles: 1,
-        tokens: ImageTokens::rows(vision.encoder.num_features()),
+        tokens: ImageTokens::rows(vision.projector.num_rows(num_features)),
     }
 }

@@ -6,7 +6,10 @@ use super::fields::{ACTIVATIONS, Fields};
 use super::llama::{GATE_UP, QKV, decoder_config, without_tied_head};
 use super::{Family, ModelConfig, ProjectorConfig, VisionConfig, image_layout};
 use crate::error::Result;
-use crate::nn::{Activation, ClipVisionConfig, FeatureSelect, LlamaConfig, MlpProjectorConfig};
+use crate::nn::{
+    Activation, ClipVisionConfig, FeatureSelect, LlamaConfig, MlpProjectorConfig,
+    VisualEncoderConfig,
+};
 use crate::text::Bos;
 use crate::weights::{KeyMap, KeyPattern, KeyRule};
 
@@ -75,7 +78,7 @@ fn parse(fields: &Fields<'_>) -> Result<ModelConfig> {
     Ok(ModelConfig {
         key_map: without_layers(key_map, run_layers..stored_layers),
         vision: Some(VisionConfig {
-            encoder,
+            encoder: VisualEncoderConfig::Clip(encoder),
             projector,
             image_token_id,
         }),

@@ -14,7 +14,7 @@ mod vision_language;
 
 use crate::error::Result;
 use crate::image::ImageSize;
-use crate::nn::{ClipVisionConfig, LinearProjectorConfig, LlamaConfig, MlpProjectorConfig};
+use crate::nn::{LinearProjectorConfig, LlamaConfig, MlpProjectorConfig, VisualEncoderConfig};
 use crate::text::Bos;
 use crate::weights::KeyMap;
 use fields::Fields;
@@ -63,7 +63,7 @@ pub struct ModelConfig {
 #[derive(Debug, Clone, PartialEq)]
 pub struct VisionConfig {
     /// The visual encoder.
-    pub encoder: ClipVisionConfig,
+    pub encoder: VisualEncoderConfig,
     /// The projector behind it.
     pub projector: ProjectorConfig,
     /// The id that stands for one row of a picture in a prompt.

@@ -26,13 +26,13 @@ impl<B: VlmBackend> VisionLanguageModel<B> {
     ///
     /// # Shapes
     /// - `tiles`: `[num_tiles, 3, image_size, image_size]`
-    /// - output: `[num_tiles * num_features, hidden_size]`
+    /// - output: `[num_tiles * rows_per_tile, hidden_size]`
     pub fn image_rows(&self, tiles: Tensor<B, 4>) -> Option<Tensor<B, 2>> {
         let encoder = self.visual_encoder.as_ref()?;
         let projector = self.projector.as_ref()?;
         let rows = projector.forward(encoder.forward(tiles));
-        let [num_tiles, num_features, hidden_size] = rows.dims();
-        Some(rows.reshape([num_tiles * num_features, hidden_size]))
+        let [num_tiles, rows_per_tile, hidden_size] = rows.dims();
+        Some(rows.reshape([num_tiles * rows_per_tile, hidden_size]))
     }
 }
 
@@ -42,7 +42,7 @@ impl ModelConfig {
     pub fn init<B: Backend>(&self, device: &B::Device) -> VisionLanguageModel<B> {
         let vision = self.vision.as_ref();
         VisionLanguageModel {
-            visual_encoder: vision.map(|vision| VisualEncoder::Clip(vision.encoder.init(device))),
+            visual_encoder: vision.map(|vision| vision.encoder.init(device)),
             projector: vision.map(|vision| vision.projector.init(device)),
             decoder: self.decoder.init(device),
         }
@@ -50,6 +50,13 @@ impl ModelConfig {
 }
 
 impl ProjectorConfig {
+    /// Rows of the decoder's width that `num_features` features of one tile become.
+    pub fn num_rows(&self, num_features: usize) -> usize {
+        match self {
+            Self::Linear(_) | Self::Mlp(_) => num_features,
+        }
+    }
+
     /// Builds the projector with random weights on `device`.
     pub fn init<B: Backend>(&self, device: &B::Device) -> Projector<B> {
         match self {

@@ -34,5 +34,6 @@ pub use projector::{
 pub use rope::{RopeConfig, RopePrecision, RopeScaling, RopeTable};
 pub use vision::{
     ClipVisionConfig, ClipVisionTransformer, FeatureSelect, PatchEmbedding, VisualEncoder,
+    VisualEncoderConfig,
 };
 pub use weight::Weight;

@@ -121,7 +121,7 @@ fn open_text_processor(folder: &Path, spec: &ModelSpec) -> Result<TextProcessor>
 /// Reads how pictures are prepared, and checks that this gives what the encoder reads.
 fn open_preprocess(folder: &Path, vision: &VisionConfig) -> Result<PreprocessConfig> {
     const PROCESSOR: &str = "processor_config.json";
-    let image_size = vision.encoder.image_size;
+    let image_size = vision.encoder.image_size();
     let mut config = None;
     for name in ["preprocessor_config.json", PROCESSOR] {
         if let Some(bytes) = read_config(folder, name)? {

@@ -5,6 +5,7 @@ use std::time::Duration;
 use anyhow::Result;
 use burn_vlm::generation::PREFILL_CHUNK_TOKENS;
 use burn_vlm::kernels::{Implementation, VlmBackend};
+use burn_vlm::nn::VisualEncoderConfig;
 use burn_vlm::{
     Answer, AskRequest, DeviceError, Error, KernelPolicy, LoadOptions, SampleOptions, Sampling,
 };
@@ -97,7 +98,10 @@ fn kernels_of_the_encoder_are_counted_with_those_of_the_answer<B: VlmBackend>() 
     let photo = pipeline.encode(&fixture.images[0])?;
     let answer = pipeline.answer(&fixture.request(std::slice::from_ref(&photo)))?;
     let vision = pipeline.spec().config.vision.as_ref();
-    let encoder = &vision.expect("the model has eyes").encoder;
+    let vision = vision.expect("the model has eyes");
+    let VisualEncoderConfig::Clip(encoder) = &vision.encoder else {
+        panic!("the encoder of LLaVA is CLIP");
+    };
     // One before the layers, two in each.
     let norms = 1 + 2 * encoder.num_hidden_layers;
     assert_eq!(calls(&answer, "layer_norm"), norms);

@@ -26,7 +26,7 @@ impl<B: VlmBackend> Projector<B> {
     ///
     /// # Shapes
     /// - `features`: `[num_tiles, num_features, vision_hidden_size]`
-    /// - output: `[num_tiles, num_features, hidden_size]`
+    /// - output: `[num_tiles, rows_per_tile, hidden_size]`
     pub fn forward(&self, features: Tensor<B, 3>) -> Tensor<B, 3> {
         let [num_tiles, num_features, width] = features.dims();
         let rows = features.reshape([num_tiles * num_features, width]);

@@ -11,6 +11,37 @@ pub use patch_embedding::PatchEmbedding;
 
 use crate::kernels::VlmBackend;
 
+/// Sizes of a [`VisualEncoder`].
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub enum VisualEncoderConfig {
+    /// The vision half of CLIP.
+    Clip(ClipVisionConfig),
+}
+
+impl VisualEncoderConfig {
+    /// Height and width of a picture, in pixels.
+    pub fn image_size(&self) -> usize {
+        match self {
+            Self::Clip(config) => config.image_size,
+        }
+    }
+
+    /// Features given out for a picture.
+    pub fn num_features(&self) -> usize {
+        match self {
+            Self::Clip(config) => config.num_features(),
+        }
+    }
+
+    /// Builds the encoder with random weights on `device`, each made when first used.
+    pub fn init<B: Backend>(&self, device: &B::Device) -> VisualEncoder<B> {
+        match self {
+            Self::Clip(config) => VisualEncoder::Clip(config.init(device)),
+        }
+    }
+}
+
 /// Every encoder whose checkpoints can be loaded.
 #[derive(Module, Debug)]
 pub enum VisualEncoder<B: Backend> {
