@@ -1,5 +1,7 @@
 use std::path::PathBuf;
 
+use super::visible::{visible, visible_line, visible_report};
+
 /// Names an error message spells out before it only counts the rest.
 const MAX_LISTED: usize = 20;
 
@@ -8,7 +10,7 @@ const MAX_LISTED: usize = 20;
 #[non_exhaustive]
 pub enum CheckpointError {
     /// The folder holds no weights in a layout this crate reads.
-    #[error("no weights in {}: looked for {}", folder.display(), looked_for.join(", "))]
+    #[error("no weights in {}: looked for {}", visible_line(folder), looked_for.join(", "))]
     Missing {
         /// The folder that was opened.
         folder: PathBuf,
@@ -18,7 +20,7 @@ pub enum CheckpointError {
     /// The folder holds several weight files and nothing says which are meant.
     #[error(
         "{} holds {} weight files and no index: {}; open the wanted files by name",
-        folder.display(), found.len(), list(found)
+        visible_line(folder), found.len(), list(found)
     )]
     Ambiguous {
         /// The folder that was opened.
@@ -27,7 +29,11 @@ pub enum CheckpointError {
         found: Vec<String>,
     },
     /// An index names a file in a way that could reach outside of its folder.
-    #[error("{} names the shard {name:?}, which {reason}", index.display())]
+    #[error(
+        "{} names the shard `{}`, which {reason}",
+        visible_line(index),
+        visible(name)
+    )]
     UnsafeName {
         /// The index file.
         index: PathBuf,
@@ -39,7 +45,8 @@ pub enum CheckpointError {
     /// A link leads out of the model folder.
     #[error(
         "{} leads to {}, outside of the model folder; open that file by name if it is meant",
-        path.display(), target.display()
+        visible_line(path),
+        visible_line(target)
     )]
     Outside {
         /// The file inside the folder.
@@ -48,7 +55,7 @@ pub enum CheckpointError {
         target: PathBuf,
     },
     /// Something that is not a regular file stands where weights were expected.
-    #[error("{} is {found}, expected a regular file", path.display())]
+    #[error("{} is {found}, expected a regular file", visible_line(path))]
     NotAFile {
         /// The path that was to be read.
         path: PathBuf,
@@ -56,7 +63,7 @@ pub enum CheckpointError {
         found: &'static str,
     },
     /// Files that the index names are not in the folder.
-    #[error("{} names {} file(s) that are missing: {}", index.display(), shards.len(), list(shards))]
+    #[error("{} names {} file(s) that are missing: {}", visible_line(index), shards.len(), list(shards))]
     MissingShards {
         /// The index file.
         index: PathBuf,
@@ -64,7 +71,12 @@ pub enum CheckpointError {
         shards: Vec<String>,
     },
     /// One name stands for two tensors.
-    #[error("tensor `{tensor}` is stored twice: in {} and in {}", first.display(), second.display())]
+    #[error(
+        "tensor `{}` is stored twice: in {} and in {}",
+        visible(tensor),
+        visible_line(first),
+        visible_line(second)
+    )]
     Duplicate {
         /// The tensor.
         tensor: String,
@@ -74,7 +86,11 @@ pub enum CheckpointError {
         second: PathBuf,
     },
     /// A file breaks the rules of its format.
-    #[error("{} is not a valid {format} file: {reason}", path.display())]
+    #[error(
+        "{} is not a valid {format} file: {}",
+        visible_line(path),
+        visible_line(reason)
+    )]
     Malformed {
         /// The file.
         path: PathBuf,
@@ -84,7 +100,12 @@ pub enum CheckpointError {
         reason: String,
     },
     /// The entry of one tensor contradicts itself, the file, or another tensor.
-    #[error("{}: tensor `{tensor}` {reason}", path.display())]
+    #[error(
+        "{}: tensor `{}` {}",
+        visible_line(path),
+        visible(tensor),
+        visible_line(reason)
+    )]
     InvalidTensor {
         /// The file.
         path: PathBuf,
@@ -94,7 +115,7 @@ pub enum CheckpointError {
         reason: String,
     },
     /// A file asks for more than any real checkpoint needs.
-    #[error("{}: {what} is {found}, the limit is {limit}", path.display())]
+    #[error("{}: {what} is {found}, the limit is {limit}", visible_line(path))]
     Limit {
         /// The file.
         path: PathBuf,
@@ -108,7 +129,7 @@ pub enum CheckpointError {
     /// A file ends before its data does, or has shrunk since it was opened.
     #[error(
         "{} ends early: {len_bytes} bytes at {offset} are needed; fetch the file again",
-        path.display()
+        visible_line(path)
     )]
     Truncated {
         /// The file.
@@ -119,7 +140,7 @@ pub enum CheckpointError {
         len_bytes: u64,
     },
     /// A format, or a part of one, that this crate does not read.
-    #[error("{} is {found}: {remedy}", path.display())]
+    #[error("{} is {}: {remedy}", visible_line(path), visible_line(found))]
     Unsupported {
         /// The file.
         path: PathBuf,
@@ -130,9 +151,10 @@ pub enum CheckpointError {
     },
     /// A pickle asks for a Python object that is not part of a tensor.
     #[error(
-        "{} asks for the Python object `{global}`, which is never loaded; \
+        "{} asks for the Python object `{}`, which is never loaded; \
          save the state dict alone, best as safetensors",
-        path.display()
+        visible_line(path),
+        visible(global)
     )]
     ForbiddenGlobal {
         /// The file.
@@ -141,7 +163,7 @@ pub enum CheckpointError {
         global: String,
     },
     /// A tensor that the checkpoint does not hold was asked for.
-    #[error("the checkpoint holds no tensor `{tensor}`{}", hint(nearest.as_deref()))]
+    #[error("the checkpoint holds no tensor `{}`{}", visible(tensor), hint(nearest.as_deref()))]
     UnknownTensor {
         /// The name asked for.
         tensor: String,
@@ -149,7 +171,10 @@ pub enum CheckpointError {
         nearest: Option<String>,
     },
     /// A tensor is stored in an element type that no parameter can take.
-    #[error("tensor `{tensor}` is stored as {found}; parameters are read from {}", supported.join(", "))]
+    #[error(
+        "tensor `{}` is stored as {found}; parameters are read from {}",
+        visible(tensor), supported.join(", ")
+    )]
     ElementType {
         /// The tensor.
         tensor: String,
@@ -160,7 +185,8 @@ pub enum CheckpointError {
     },
     /// A weight is too large for the element type it shall be kept in.
     #[error(
-        "tensor `{tensor}` holds {value}, which {target} cannot represent; load it as f32 or bf16"
+        "tensor `{}` holds {value}, which {target} cannot represent; load it as f32 or bf16",
+        visible(tensor)
     )]
     Overflow {
         /// The tensor.
@@ -177,7 +203,12 @@ pub enum CheckpointError {
         weight_type: &'static str,
     },
     /// Two tensors of the checkpoint are meant for one parameter.
-    #[error("tensors `{first}` and `{second}` both stand for the parameter `{parameter}`")]
+    #[error(
+        "tensors `{}` and `{}` both stand for the parameter `{}`",
+        visible(first),
+        visible(second),
+        visible(parameter)
+    )]
     NameCollision {
         /// Path of the parameter in the module.
         parameter: String,
@@ -187,7 +218,10 @@ pub enum CheckpointError {
         second: String,
     },
     /// Checkpoint and model do not fit: parameters without a tensor, or tensors without a parameter.
-    #[error("the weights do not fit the model: {report}; are weights and config.json of one model")]
+    #[error(
+        "the weights do not fit the model: {}; are weights and config.json of one model",
+        visible_report(report)
+    )]
     Incomplete {
         /// Parameters that no tensor fills, by path.
         missing: Vec<String>,
@@ -204,7 +238,7 @@ fn list(names: &[String]) -> String {
     let listed = names
         .iter()
         .take(MAX_LISTED)
-        .cloned()
+        .map(|name| visible(name).to_string())
         .collect::<Vec<_>>()
         .join(", ");
     match names.len().saturating_sub(MAX_LISTED) {
@@ -214,7 +248,9 @@ fn list(names: &[String]) -> String {
 }
 
 fn hint(nearest: Option<&str>) -> String {
-    nearest.map_or_else(String::new, |name| format!("; did you mean `{name}`"))
+    nearest.map_or_else(String::new, |name| {
+        format!("; did you mean `{}`", visible(name))
+    })
 }
 
 #[cfg(test)]

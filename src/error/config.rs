@@ -1,11 +1,13 @@
 use std::path::PathBuf;
 
+use super::visible::{visible, visible_line};
+
 /// A configuration file that this crate cannot follow.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ConfigError {
     /// The file is no JSON, or a field has the wrong type.
-    #[error("{} is not valid: {reason}", path.display())]
+    #[error("{} is not valid: {}", visible_line(path), visible_line(reason))]
     Malformed {
         /// The configuration file.
         path: PathBuf,
@@ -13,7 +15,12 @@ pub enum ConfigError {
         reason: String,
     },
     /// A field has a value outside of what a model can have.
-    #[error("config field `{field}` is {found}, expected {expected}")]
+    #[error(
+        "config field `{}` is {}, expected {}",
+        visible(field),
+        visible(found),
+        visible_line(expected)
+    )]
     OutOfRange {
         /// Dotted name of the field.
         field: String,
@@ -23,7 +30,10 @@ pub enum ConfigError {
         expected: String,
     },
     /// A field names something that this crate does not implement.
-    #[error("config field `{field}` is `{found}`; supported: {}", supported.join(", "))]
+    #[error(
+        "config field `{}` is `{}`; supported: {}",
+        visible(field), visible(found), supported.join(", ")
+    )]
     Unsupported {
         /// Dotted name of the field.
         field: String,
@@ -33,14 +43,14 @@ pub enum ConfigError {
         supported: Vec<String>,
     },
     /// A field without which the model cannot be built is absent.
-    #[error("config field `{field}` is missing")]
+    #[error("config field `{}` is missing", visible(field))]
     Missing {
         /// Dotted name of the field.
         field: String,
     },
     /// The folder holds no model of a family this crate knows.
-    #[error("{} holds no model that can be run: found {}; {missing}; supported: {}",
-        path.display(), list(found), supported.join(", "))]
+    #[error("{} holds no model that can be run: found {}; {}; supported: {}",
+        visible_line(path), list(found), visible_line(missing), supported.join(", "))]
     UnknownModel {
         /// The folder that was opened.
         path: PathBuf,
@@ -57,6 +67,7 @@ fn list(found: &[String]) -> String {
     if found.is_empty() {
         "nothing of a model".to_string()
     } else {
-        found.join(", ")
+        let found = found.iter().map(|name| visible(name).to_string());
+        found.collect::<Vec<_>>().join(", ")
     }
 }

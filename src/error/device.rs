@@ -1,9 +1,11 @@
+use super::visible::{visible, visible_line, visible_report};
+
 /// A device that is not there, failed, or computed nonsense.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum DeviceError {
     /// No device of that name exists in this build.
-    #[error("unknown device `{name}`; this build knows: {}", known.join(", "))]
+    #[error("unknown device `{}`; this build knows: {}", visible(name), known.join(", "))]
     Unknown {
         /// The name asked for.
         name: String,
@@ -11,13 +13,13 @@ pub enum DeviceError {
         known: Vec<String>,
     },
     /// None of the devices asked for could be opened.
-    #[error("no device could be opened: {}", tried.join("; "))]
+    #[error("no device could be opened: {}", visible_report(&tried.join("; ")))]
     Unavailable {
         /// Each device tried, with the reason it was given up.
         tried: Vec<String>,
     },
     /// The device accepted work and failed while doing it.
-    #[error("the device failed during {stage}: {reason}")]
+    #[error("the device failed during {stage}: {}", visible_line(reason))]
     Failed {
         /// What the crate was doing.
         stage: &'static str,

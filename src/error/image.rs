@@ -1,11 +1,16 @@
 use std::path::PathBuf;
 
+use super::visible::visible_line;
+
 /// A picture that cannot be used.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ImageError {
     /// The path leads to something that is no regular file.
-    #[error("{} is {found}, expected a file that holds a picture", path.display())]
+    #[error(
+        "{} is {found}, expected a file that holds a picture",
+        visible_line(path)
+    )]
     NotAFile {
         /// The path that was given.
         path: PathBuf,
@@ -13,13 +18,13 @@ pub enum ImageError {
         found: &'static str,
     },
     /// The bytes are no picture in a format this crate reads.
-    #[error("not a PNG, JPEG, WebP, GIF or BMP picture: {found}")]
+    #[error("not a PNG, JPEG, WebP, GIF or BMP picture: {}", visible_line(found))]
     UnknownFormat {
         /// What the first bytes look like.
         found: String,
     },
     /// The file is in a known format and breaks its rules, most often because it was cut short.
-    #[error("damaged {format} picture: {reason}")]
+    #[error("damaged {format} picture: {}", visible_line(reason))]
     Damaged {
         /// Name of the format.
         format: &'static str,
@@ -27,7 +32,10 @@ pub enum ImageError {
         reason: String,
     },
     /// The file is sound, but uses a corner of its format that the decoder does not know.
-    #[error("the {format} picture uses a feature that is not supported: {reason}; save it again")]
+    #[error(
+        "the {format} picture uses a feature that is not supported: {}; save it again",
+        visible_line(reason)
+    )]
     UnsupportedFeature {
         /// Name of the format.
         format: &'static str,

@@ -11,6 +11,7 @@ mod device;
 mod image;
 mod request;
 mod text;
+mod visible;
 
 use std::path::{Path, PathBuf};
 
@@ -20,6 +21,7 @@ pub use device::DeviceError;
 pub use image::ImageError;
 pub use request::RequestError;
 pub use text::{TemplateError, TokenizerError};
+pub(crate) use visible::{visible, visible_line};
 
 /// What this crate returns.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -29,7 +31,7 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 #[non_exhaustive]
 pub enum Error {
     /// A file or folder could not be read.
-    #[error("cannot read {}: {reason}", path.display())]
+    #[error("cannot read {}: {reason}", visible_line(path))]
     Io {
         /// The file or folder.
         path: PathBuf,

@@ -1,9 +1,11 @@
+use super::visible::visible;
+
 /// A request that contradicts itself or the model it is sent to.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum RequestError {
     /// A number is outside its range.
-    #[error("`{parameter}` is {found}, expected {expected}")]
+    #[error("`{parameter}` is {}, expected {expected}", visible(found))]
     Parameter {
         /// The parameter's name, as in the builder.
         parameter: &'static str,

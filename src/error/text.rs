@@ -1,3 +1,5 @@
+use super::visible::{visible, visible_line};
+
 /// A tokenizer that cannot be used.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -6,7 +8,10 @@ pub enum TokenizerError {
     #[error("no tokenizer: neither tokenizer.json nor tokenizer.model is in the folder")]
     Missing,
     /// A file is larger than any tokenizer of a model this crate runs.
-    #[error("{file} has {found_bytes} bytes, the limit is {limit_bytes}")]
+    #[error(
+        "{} has {found_bytes} bytes, the limit is {limit_bytes}",
+        visible(file)
+    )]
     TooLarge {
         /// Name of the file.
         file: String,
@@ -16,7 +21,11 @@ pub enum TokenizerError {
         limit_bytes: u64,
     },
     /// A file is damaged or contradicts itself.
-    #[error("{file} is not a usable tokenizer file: {reason}")]
+    #[error(
+        "{} is not a usable tokenizer file: {}",
+        visible(file),
+        visible_line(reason)
+    )]
     Malformed {
         /// Name of the file.
         file: String,
@@ -24,7 +33,11 @@ pub enum TokenizerError {
         reason: String,
     },
     /// The file is sound, but asks for something this crate does not implement.
-    #[error("unsupported {part} in {file}: found {found}, supported: {supported}")]
+    #[error(
+        "unsupported {part} in {}: found {}, supported: {supported}",
+        visible(file),
+        visible_line(found)
+    )]
     Unsupported {
         /// Name of the file.
         file: String,
@@ -36,7 +49,12 @@ pub enum TokenizerError {
         supported: &'static str,
     },
     /// Two entries of the vocabulary claim one id.
-    #[error("{file} gives id {id} to both `{first}` and `{second}`")]
+    #[error(
+        "{} gives id {id} to both `{}` and `{}`",
+        visible(file),
+        visible(first),
+        visible(second)
+    )]
     DuplicateId {
         /// Name of the file.
         file: String,
@@ -49,7 +67,9 @@ pub enum TokenizerError {
     },
     /// An added token cannot have the id that its file gives it.
     #[error(
-        "{file} gives `{token}` the id {declared}, but the vocabulary leaves {possible} for it"
+        "{} gives `{}` the id {declared}, but the vocabulary leaves {possible} for it",
+        visible(file),
+        visible(token)
     )]
     TokenId {
         /// Name of the file.
@@ -62,13 +82,13 @@ pub enum TokenizerError {
         possible: u32,
     },
     /// The vocabulary lacks a token that is needed.
-    #[error("the vocabulary holds no token `{token}`")]
+    #[error("the vocabulary holds no token `{}`", visible(token))]
     UnknownToken {
         /// The token asked for.
         token: String,
     },
     /// The tokenizer gave up on a text.
-    #[error("the tokenizer cannot encode the text: {reason}")]
+    #[error("the tokenizer cannot encode the text: {}", visible_line(reason))]
     Encode {
         /// What it said.
         reason: String,
@@ -80,7 +100,7 @@ pub enum TokenizerError {
 #[non_exhaustive]
 pub enum TemplateError {
     /// No template has that name.
-    #[error("unknown template `{name}`; known: {}", known.join(", "))]
+    #[error("unknown template `{}`; known: {}", visible(name), known.join(", "))]
     Unknown {
         /// The name asked for.
         name: String,
@@ -102,7 +122,11 @@ pub enum TemplateError {
         limit_bytes: usize,
     },
     /// A file that should hold a chat template holds something else.
-    #[error("{file} holds no usable chat template: {reason}")]
+    #[error(
+        "{} holds no usable chat template: {}",
+        visible(file),
+        visible_line(reason)
+    )]
     Malformed {
         /// Name of the file.
         file: String,
@@ -110,19 +134,19 @@ pub enum TemplateError {
         reason: String,
     },
     /// The chat template is not valid Jinja.
-    #[error("the chat template cannot be parsed: {reason}")]
+    #[error("the chat template cannot be parsed: {}", visible_line(reason))]
     Syntax {
         /// What the parser said.
         reason: String,
     },
     /// The chat template failed on these messages.
-    #[error("the chat template failed: {reason}")]
+    #[error("the chat template failed: {}", visible_line(reason))]
     Render {
         /// What the template engine said.
         reason: String,
     },
     /// The chat template itself refused the messages, with `raise_exception`.
-    #[error("the chat template refused the messages: {message}")]
+    #[error("the chat template refused the messages: {}", visible_line(message))]
     Refused {
         /// The template's own words.
         message: String,

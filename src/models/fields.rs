@@ -4,7 +4,7 @@ use std::ops::RangeInclusive;
 
 use serde_json::{Map, Value};
 
-use crate::error::{ConfigError, Result};
+use crate::error::{ConfigError, Result, visible};
 use crate::nn::Activation;
 
 /// One object of a configuration and its place in the file.
@@ -159,7 +159,7 @@ impl<'a> Fields<'a> {
     ) -> crate::Error {
         ConfigError::Unsupported {
             field: self.path(name),
-            found: found.to_string(),
+            found: visible(&found.to_string()).to_string(),
             supported,
         }
         .into()
@@ -174,7 +174,7 @@ impl<'a> Fields<'a> {
     ) -> crate::Error {
         ConfigError::OutOfRange {
             field: self.path(name),
-            found: found.to_string(),
+            found: visible(&found.to_string()).to_string(),
             expected: expected.into(),
         }
         .into()

@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 use super::fields::Fields;
 use super::model_file::read_object;
 use super::{FAMILIES, Family, ImageLayout, ModelConfig};
-use crate::error::{ConfigError, Error, Result};
+use crate::error::{ConfigError, Error, Result, visible, visible_line};
 use crate::image::ImageSize;
 
 /// The family of a model folder and its configuration.
@@ -41,7 +41,7 @@ impl ModelSpec {
             for name in not_applied(&generation) {
                 log::warn!(
                     "{}: generation_config.json sets `{name}`, which is not applied",
-                    folder.display()
+                    visible_line(folder)
                 );
             }
             let listed = Fields::new(&generation).token_ids("eos_token_id")?;
@@ -113,12 +113,13 @@ fn describe(fields: &Fields<'_>) -> String {
     let architectures = fields.texts("architectures").unwrap_or_default();
     let model_type = fields.text("model_type").ok().flatten().unwrap_or("none");
     format!(
-        "config.json names the architecture {} and the model type {model_type}",
+        "config.json names the architecture {} and the model type {}",
         if architectures.is_empty() {
             "none".to_string()
         } else {
-            architectures.join(", ")
-        }
+            visible(&architectures.join(", ")).to_string()
+        },
+        visible(model_type)
     )
 }
 

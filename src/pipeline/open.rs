@@ -6,7 +6,7 @@ use burn::tensor::DType;
 
 use super::load_options::LoadOptions;
 use super::prompt::TextProcessor;
-use crate::error::{ConfigError, DeviceError, Error, Result};
+use crate::error::{ConfigError, DeviceError, Error, Result, visible_line};
 use crate::image::PreprocessConfig;
 use crate::kernels::VlmBackend;
 use crate::models::{ModelSpec, VisionConfig, VisionLanguageModel, read_config};
@@ -141,7 +141,7 @@ fn open_preprocess(folder: &Path, vision: &VisionConfig) -> Result<PreprocessCon
         None => {
             log::warn!(
                 "{}: no file says how pictures are prepared; CLIP's way is taken",
-                folder.display()
+                visible_line(folder)
             );
             PreprocessConfig::clip(image_size)?
         }

@@ -5,7 +5,7 @@ use std::fmt;
 
 use super::element::WeightType;
 use super::options::Strictness;
-use crate::error::{CheckpointError, Result};
+use crate::error::{CheckpointError, Result, visible};
 
 /// Entries of each kind that a report spells out before it only counts the rest.
 const MAX_LISTED: usize = 20;
@@ -156,9 +156,9 @@ impl fmt::Display for LoadReport {
 
 impl fmt::Display for MissingParameter {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "`{}` {:?}", self.name(), self.shape)?;
+        write!(f, "`{}` {:?}", visible(self.name()), self.shape)?;
         match &self.nearest {
-            Some(tensor) => write!(f, " (perhaps the tensor `{tensor}`)"),
+            Some(tensor) => write!(f, " (perhaps the tensor `{}`)", visible(tensor)),
             None => Ok(()),
         }
     }
@@ -174,20 +174,22 @@ impl fmt::Display for MismatchedParameter {
         } = self;
         write!(
             f,
-            "`{path}` expects {expected:?}, the tensor `{tensor}` has {found:?}"
+            "`{}` expects {expected:?}, the tensor `{}` has {found:?}",
+            visible(path),
+            visible(tensor)
         )
     }
 }
 
 impl fmt::Display for WidenedMatrix {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "`{}` ({})", self.path, self.stored)
+        write!(f, "`{}` ({})", visible(&self.path), self.stored)
     }
 }
 
 impl fmt::Display for UnusedTensor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "`{}` {:?}", self.tensor, self.shape)
+        write!(f, "`{}` {:?}", visible(&self.tensor), self.shape)
     }
 }
 

@@ -13,7 +13,7 @@ use super::file::WeightFile;
 use super::limits::{MAX_HEADER_BYTES, MAX_TENSORS};
 use super::tensor::{Layout, TensorEntry, TensorInfo, check_name_and_rank};
 use super::unique_map::UniqueMap;
-use crate::error::{CheckpointError, Result};
+use crate::error::{CheckpointError, Result, visible};
 
 const FORMAT: &str = "safetensors";
 
@@ -89,7 +89,8 @@ fn tensor_entry(
     let (start, end) = info.data_offsets;
     let Some(element_type) = ElementType::from_name(&info.dtype.to_string()) else {
         let found = format!(
-            "holding the tensor `{name}` of the element type {}",
+            "holding the tensor `{}` of the element type {}",
+            visible(name),
             info.dtype
         );
         return Err(file.unsupported(found, "convert the weights to F32, F16 or BF16"));

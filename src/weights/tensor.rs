@@ -264,8 +264,7 @@ pub(super) fn check_name_and_rank(file: &WeightFile, name: &str, rank: usize) ->
         rank as u64,
     )?;
     if name.chars().any(char::is_control) {
-        let visible = name.escape_debug().to_string();
-        return Err(file.invalid_tensor(&visible, "has control characters in its name"));
+        return Err(file.invalid_tensor(name, "has control characters in its name"));
     }
     Ok(())
 }

@@ -30,6 +30,7 @@ mod sampling;
 mod support;
 mod template;
 mod tokenizer;
+mod untrusted;
 mod weights;
 
 use burn_vlm::kernels::VlmBackend;
@@ -48,6 +49,7 @@ fn cases<B: VlmBackend>() -> Vec<Case> {
         sampling::cases::<B>(),
         picture::cases::<B>(),
         device::cases::<B>(),
+        untrusted::cases::<B>(),
     ];
     subjects.into_iter().flatten().collect()
 }

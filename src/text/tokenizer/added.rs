@@ -2,7 +2,7 @@
 
 use tokenizers::{AddedToken, Model};
 
-use crate::error::TokenizerError;
+use crate::error::{TokenizerError, visible};
 use crate::text::tokenizer_config::TokenizerConfig;
 use crate::text::tokenizer_json::MAX_VOCAB_SIZE;
 
@@ -17,7 +17,10 @@ pub(super) fn add_configured_tokens(
     for (&declared, token) in &config.added {
         match backend.token_to_id(&token.content) {
             // The vocabulary's own numbering counts; the configuration may be left over.
-            Some(id) if id != declared => log::debug!("{token:?} has id {id} and not {declared}"),
+            Some(id) if id != declared => log::debug!(
+                "{:?} has id {id} and not {declared}",
+                visible(&token.content)
+            ),
             Some(_) if !token.special => {}
             Some(_) => tokens.push(token.clone()),
             None if declared == possible && declared < MAX_VOCAB_SIZE => {
@@ -39,7 +42,10 @@ pub(super) fn add_configured_tokens(
     for special in config.special_tokens() {
         match backend.token_to_id(special) {
             Some(_) => specials.push(AddedToken::from(special, true)),
-            None => log::debug!("special token {special:?} is not in the vocabulary"),
+            None => log::debug!(
+                "special token {:?} is not in the vocabulary",
+                visible(special)
+            ),
         }
     }
     add_tokens(backend, specials)

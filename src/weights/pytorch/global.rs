@@ -1,5 +1,6 @@
 //! The few Python objects that a tensor is made of.
 
+use crate::error::visible;
 use crate::weights::element::ElementType;
 
 /// The callables and types that a pickle may name.
@@ -35,10 +36,6 @@ impl Global {
 
     /// Module and name in a form that is safe to print.
     pub(super) fn visible(module: &str, name: &str) -> String {
-        format!("{module}.{name}")
-            .chars()
-            .take(128)
-            .flat_map(char::escape_debug)
-            .collect()
+        format!("{}.{}", visible(module), visible(name))
     }
 }

@@ -23,7 +23,7 @@ use super::element::num_elements;
 use super::file::WeightFile;
 use super::limits::{MAX_HEADER_BYTES, MAX_PICKLE_VALUES};
 use super::tensor::{Layout, TensorEntry, TensorInfo, check_name_and_rank};
-use crate::error::{CheckpointError, Error, Result};
+use crate::error::{CheckpointError, Error, Result, visible};
 
 const FORMAT: &str = "PyTorch";
 
@@ -140,7 +140,7 @@ impl<'p> Storages<'_, 'p> {
             None => {
                 let entry = format!("{}data/{}", self.folder, storage.key);
                 let missing = || {
-                    let key = storage.key.escape_debug();
+                    let key = visible(storage.key);
                     self.file
                         .invalid_tensor(name, format!("is in the missing storage {key}"))
                 };

@@ -15,7 +15,7 @@ use rawzip::{
 };
 
 use super::FORMAT;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, visible};
 use crate::weights::file::WeightFile;
 use crate::weights::limits::MAX_HEADER_BYTES;
 
@@ -59,7 +59,10 @@ impl<'f> Archive<'f> {
         {
             let name = stored_name(file, &record)?;
             if entries.contains_key(&name) {
-                return Err(file.malformed(FORMAT, format!("it has two entries named {name:?}")));
+                return Err(file.malformed(
+                    FORMAT,
+                    format!("it has two entries named {:?}", visible(&name)),
+                ));
             }
             entries.insert(name, record.wayfinder());
         }
@@ -81,7 +84,10 @@ impl<'f> Archive<'f> {
             .map_err(|error| zip_error(file, error))?
             .compressed_data_range();
         if end > self.archive.directory_offset() {
-            let reason = format!("the entry {name:?} reaches into the zip directory");
+            let reason = format!(
+                "the entry {:?} reaches into the zip directory",
+                visible(name)
+            );
             return Err(file.malformed(FORMAT, reason));
         }
         Ok(Some(Extent { start, end }))
@@ -99,7 +105,10 @@ fn stored_name(file: &WeightFile, record: &ZipFileHeaderRecord) -> Result<String
     if is_stored {
         return Ok(name);
     }
-    let found = format!("a zip archive with the compressed or encrypted entry {name:?}");
+    let found = format!(
+        "a zip archive with the compressed or encrypted entry {:?}",
+        visible(&name)
+    );
     let remedy = "save the weights with torch.save, which compresses nothing";
     Err(file.unsupported(found, remedy))
 }
