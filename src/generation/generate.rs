@@ -13,7 +13,7 @@ use super::sampler::{Sampler, Sampling};
 use super::sequence::{Sequence, Token};
 use super::stop::{FinishReason, StopRules};
 use crate::error::{DeviceError, Error, RequestError, Result};
-use crate::kernels::{KernelReport, KernelTrace, VlmBackend};
+use crate::kernels::{self, KernelReport, KernelTrace, VlmBackend};
 use crate::nn::LlamaDecoder;
 use crate::text::{TextStream, Tokenizer};
 
@@ -40,11 +40,20 @@ impl GenerationOptions {
     /// # Errors
     ///
     /// [`RequestError::Parameter`] for a number outside its range, or strings to stop at that are too
-    /// many or too long.
-    pub(crate) fn check(&self, tokenizer: &Tokenizer) -> Result<()> {
+    /// many or too long; [`DeviceError::KernelRefused`] where only kernels may run and there is none
+    /// to draw with.
+    pub(crate) fn check<B: VlmBackend>(&self, tokenizer: &Tokenizer) -> Result<()> {
         Sampler::new(self.sampling, self.seed)?;
         TextStream::new(tokenizer, &self.stop.stop_strings)?;
-        Ok(())
+        let draws = matches!(self.sampling, Sampling::Sample(_));
+        match self.is_strict && draws && !B::vlm_has_sample_kernel() {
+            true => Err(DeviceError::KernelRefused {
+                kernel: "sample",
+                reason: "there is none for this backend".to_string(),
+            }
+            .into()),
+            false => Ok(()),
+        }
     }
 }
 
@@ -297,7 +306,7 @@ fn read_id<B: VlmBackend>(id: Tensor<B, 1, Int>, stage: &'static str) -> Result<
     let data = id
         .try_into_data()
         .map_err(|error| failed(error.to_string()))?;
-    B::sync(&device).map_err(|error| failed(error.to_string()))?;
+    kernels::sync::<B>(&device).map_err(failed)?;
     let id = data.iter::<i64>().next().map(|id| id.elem::<i64>());
     id.and_then(|id| u32::try_from(id).ok())
         .ok_or_else(|| failed("no token id came back".into()))

@@ -8,7 +8,7 @@ use burn::tensor::{Int, Tensor};
 use super::input::{DecoderInput, check_id};
 use super::slots::{PoolState, Slot, SlotPool};
 use crate::error::{DeviceError, Error, Result};
-use crate::kernels::{TokenIds, VlmBackend};
+use crate::kernels::{self, TokenIds, VlmBackend};
 use crate::nn::{CacheFull, CachePlace, LlamaDecoder, LogitsFor, SharedPrefix};
 
 /// Tokens of a prompt that are read at once. More would keep the matrix units no busier, and
@@ -324,14 +324,22 @@ impl<B: VlmBackend> Sequence<B> {
     }
 
     /// Makes room and rotations for `seq_len` tokens. Returns what was held, where other rotations
-    /// leave nothing of it.
+    /// leave nothing of it, or a backend that panicked took it along.
     fn prepare(&mut self, seq_len: usize) -> Option<DecoderInput<B>> {
         let (slot, max_tokens) = (self.slot.index, self.max_tokens());
+        let (own, shared) = (self.own_len(), self.place().shared);
         let is_emptied = self.pool.run(|PoolState { cache, .. }| {
+            cache.restore();
+            let holds = |slot, len| cache.len(slot) >= len;
+            let is_lost =
+                !holds(slot, own) || shared.is_some_and(|shared| !holds(shared.slot, shared.len));
+            if is_lost {
+                cache.truncate(slot, 0);
+            }
             if seq_len > cache.capacity() {
                 cache.grow(seq_len.next_power_of_two().min(max_tokens));
             }
-            cache.rotate_for(slot, seq_len)
+            cache.rotate_for(slot, seq_len) || is_lost
         });
         is_emptied.then(|| {
             self.prefix = None;
@@ -389,15 +397,16 @@ impl<B: VlmBackend> Sequence<B> {
 
     /// Waits until the device has answered for everything that was queued.
     fn confirm(&mut self) -> Result<()> {
-        let synced = self.pool.run(|state| B::sync(&state.cache.device()));
+        let synced = self
+            .pool
+            .run(|state| kernels::sync::<B>(&state.cache.device()));
         match synced {
             Ok(()) => {
                 self.commit();
                 Ok(())
             }
-            Err(error) => {
+            Err(reason) => {
                 self.rollback();
-                let reason = error.to_string();
                 Err(DeviceError::Failed {
                     stage: "prefill",
                     reason,

@@ -138,6 +138,10 @@ impl VlmBackend for Flex {
         })
     }
 
+    fn vlm_has_sample_kernel() -> bool {
+        true
+    }
+
     fn vlm_sample(logits: FlexTensor, rows: &[SampleRow]) -> FlexTensor {
         let launched = sample::flex::run(&logits, rows);
         or_reference(sample::NAME, launched, || {

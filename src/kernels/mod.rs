@@ -39,13 +39,17 @@ mod catalogue;
 mod cpu;
 #[cfg(feature = "cube")]
 mod cube;
+#[cfg(feature = "testing")]
+mod fault;
 #[cfg(feature = "flex")]
 mod flex;
+mod go_on;
 mod kv;
 #[cfg(feature = "cube")]
 mod launch;
 mod matrix;
 mod refused;
+mod settle;
 mod shape;
 mod stream;
 mod trace;
@@ -64,6 +68,9 @@ pub use catalogue::Catalogue;
 pub use embed_and_splice::{
     SplicedRows, TokenIds, TokenIdsPrimitive, TokenIdsTensor, embed_and_splice,
 };
+#[cfg(feature = "testing")]
+pub use fault::Fault;
+pub use go_on::{ALWAYS, GoOn};
 pub use kv::{AttentionMask, KvSpan, KvView, KvViews, KvWrite, KvWrites};
 pub use kv_copy::kv_copy;
 pub use layer_norm::layer_norm;
@@ -74,6 +81,7 @@ pub use refused::LaunchRefused;
 pub use rms_norm::{add_rms_norm, rms_norm};
 pub use rope_append::{RopeAppendInputs, RopeAppended, rope_append};
 pub use sample::{SampleRow, sample};
+pub use settle::sync;
 pub use stream::WorkStream;
 pub use swiglu::swiglu;
 pub use trace::{Implementation, KernelReport, KernelTrace};
@@ -190,6 +198,12 @@ pub trait VlmBackend: Backend {
     fn vlm_argmax(logits: FloatTensor<Self>) -> IntTensor<Self> {
         trace::ran(argmax::NAME, Implementation::Reference);
         argmax::reference::run::<Self>(logits)
+    }
+
+    /// Whether [`sample()`] has a kernel here, so that a request which allows nothing else is told
+    /// before its prompt is read.
+    fn vlm_has_sample_kernel() -> bool {
+        false
     }
 
     /// See [`sample()`].

@@ -4,7 +4,7 @@ use burn::module::Module;
 use burn::tensor::{Tensor, backend::Backend};
 
 use super::{ModelConfig, ProjectorConfig};
-use crate::kernels::VlmBackend;
+use crate::kernels::{GoOn, VlmBackend};
 use crate::nn::{LlamaDecoder, Projector, VisualEncoder};
 
 /// A visual encoder, a projector and a language decoder.
@@ -19,7 +19,8 @@ pub struct VisionLanguageModel<B: Backend> {
 }
 
 impl<B: VlmBackend> VisionLanguageModel<B> {
-    /// The rows of prepared tiles; `None` for a model that reads text only.
+    /// The rows of prepared tiles; `None` for a model that reads text only, or where `go_on` broke
+    /// between two layers of the encoder.
     ///
     /// No projector reads the question yet: one that does runs behind the prompt instead, on what the
     /// encoder made of the tiles.
@@ -27,10 +28,10 @@ impl<B: VlmBackend> VisionLanguageModel<B> {
     /// # Shapes
     /// - `tiles`: `[num_tiles, 3, image_size, image_size]`
     /// - output: `[num_tiles * rows_per_tile, hidden_size]`
-    pub fn image_rows(&self, tiles: Tensor<B, 4>) -> Option<Tensor<B, 2>> {
+    pub fn image_rows(&self, tiles: Tensor<B, 4>, go_on: GoOn<'_>) -> Option<Tensor<B, 2>> {
         let encoder = self.visual_encoder.as_ref()?;
         let projector = self.projector.as_ref()?;
-        let rows = projector.forward(encoder.forward(tiles));
+        let rows = projector.forward(encoder.forward_while(tiles, go_on)?);
         let [num_tiles, rows_per_tile, hidden_size] = rows.dims();
         Some(rows.reshape([num_tiles * rows_per_tile, hidden_size]))
     }

@@ -154,6 +154,22 @@ impl<B: VlmBackend> KvCache<B> {
         slot.len = slot.len.min(len);
     }
 
+    /// Empties every slot where a backend that panicked in the middle of a layer took its slabs
+    /// along, so that the cache can be used again.
+    pub fn restore(&mut self) {
+        if self.layers.iter().all(|layer| layer.slabs.is_some()) {
+            return;
+        }
+        for slot in &mut self.slots {
+            slot.len = 0;
+        }
+        for index in 0..self.layers.len() {
+            if self.layers[index].slabs.is_none() {
+                self.layers[index].slabs = Some([self.slab(), self.slab()]);
+            }
+        }
+    }
+
     /// Makes room for `capacity` tokens a slot, in new slabs: what the slots hold is copied, once.
     ///
     /// # Panics

@@ -9,7 +9,7 @@ use burn::tensor::Tensor;
 use super::multimodal::MultimodalPipeline;
 use crate::error::{RequestError, Result};
 use crate::image::ImageInput;
-use crate::kernels::{KernelReport, VlmBackend};
+use crate::kernels::{GoOn, KernelReport, VlmBackend};
 use crate::models::ImageLayout;
 
 /// Tells one opened pipeline from another. Its clones share it.
@@ -121,11 +121,15 @@ pub trait RequestImage<B: VlmBackend> {
     /// If it does not belong to this pipeline, or the model reads text only.
     fn plan(&self, pipeline: &MultimodalPipeline<B>) -> Result<ImageLayout>;
 
-    /// The picture as the decoder reads it.
+    /// The picture as the decoder reads it; `None` where `go_on` broke while it was encoded.
     ///
     /// # Errors
     /// If it has to be encoded and cannot be.
-    fn encoded(&self, pipeline: &MultimodalPipeline<B>) -> Result<EncodedImage<B>>;
+    fn encoded(
+        &self,
+        pipeline: &MultimodalPipeline<B>,
+        go_on: GoOn<'_>,
+    ) -> Result<Option<EncodedImage<B>>>;
 }
 
 impl<B: VlmBackend> RequestImage<B> for EncodedImage<B> {
@@ -134,9 +138,13 @@ impl<B: VlmBackend> RequestImage<B> for EncodedImage<B> {
         Ok(self.inner.layout.clone())
     }
 
-    fn encoded(&self, pipeline: &MultimodalPipeline<B>) -> Result<EncodedImage<B>> {
+    fn encoded(
+        &self,
+        pipeline: &MultimodalPipeline<B>,
+        _: GoOn<'_>,
+    ) -> Result<Option<EncodedImage<B>>> {
         self.require_owner(pipeline)?;
-        Ok(self.clone())
+        Ok(Some(self.clone()))
     }
 }
 
@@ -145,7 +153,11 @@ impl<B: VlmBackend> RequestImage<B> for ImageInput {
         pipeline.layout(self.size())
     }
 
-    fn encoded(&self, pipeline: &MultimodalPipeline<B>) -> Result<EncodedImage<B>> {
-        pipeline.encode(self)
+    fn encoded(
+        &self,
+        pipeline: &MultimodalPipeline<B>,
+        go_on: GoOn<'_>,
+    ) -> Result<Option<EncodedImage<B>>> {
+        pipeline.encode_while(self, go_on)
     }
 }

@@ -20,7 +20,7 @@ use crate::generation::{
     DecoderInput, FinishReason, GenerationOptions, Sequence, StopRules, check_room,
 };
 use crate::image::{ImageInput, ImageSize, PixelValues};
-use crate::kernels::{KernelReport, KernelTrace, VlmBackend};
+use crate::kernels::{self, ALWAYS, GoOn, KernelReport, KernelTrace, VlmBackend};
 use crate::models::{ImageLayout, ModelSpec, VisionLanguageModel};
 use crate::text::{Message, PromptTokens, Tokenizer};
 use crate::weights::LoadReport;
@@ -129,6 +129,17 @@ impl<B: VlmBackend> MultimodalPipeline<B> {
     /// [`ImageError`](crate::ImageError) when the picture cannot be prepared, [`DeviceError`] when
     /// the device fails.
     pub fn encode(&self, image: &ImageInput) -> Result<EncodedImage<B>> {
+        let encoded = self.encode_while(image, &ALWAYS)?;
+        Ok(encoded.expect("nobody interrupts the encoding"))
+    }
+
+    /// As [`encode`](Self::encode), as long as `go_on` says so: it is asked between the layers of
+    /// the encoder.
+    pub(super) fn encode_while(
+        &self,
+        image: &ImageInput,
+        go_on: GoOn<'_>,
+    ) -> Result<Option<EncodedImage<B>>> {
         let layout = self.layout(image.size())?;
         let started = Instant::now();
         let pixel_values = self.preprocess(image)?;
@@ -136,14 +147,17 @@ impl<B: VlmBackend> MultimodalPipeline<B> {
         let shape = pixel_values.shape();
         let data = TensorData::new(pixel_values.into_data(), shape);
         let tiles = Tensor::from_data(data, (&self.inner.device, DType::F32));
-        let (rows, kernels) = self.encode_traced(tiles)?;
+        let (rows, kernels) = self.encode_traced(tiles, go_on)?;
+        let Some(rows) = rows else {
+            return Ok(None);
+        };
         let cost = Cost {
             image_time,
             encode_time: started.elapsed() - image_time,
             kernels,
         };
         let identity = self.inner.identity.clone();
-        Ok(EncodedImage::new(identity, layout, rows, cost))
+        Ok(Some(EncodedImage::new(identity, layout, rows, cost)))
     }
 
     /// Prepares the pixels of a picture, the first half of [`encode`](Self::encode).
@@ -172,21 +186,28 @@ impl<B: VlmBackend> MultimodalPipeline<B> {
     ///
     /// If the tiles are not of the encoder's size.
     pub fn encode_tiles(&self, tiles: Tensor<B, 4>) -> Result<Tensor<B, 2>> {
-        self.encode_traced(tiles).map(|(rows, _)| rows)
+        let (rows, _) = self.encode_traced(tiles, &ALWAYS)?;
+        Ok(rows.expect("nobody interrupts the encoding"))
     }
 
-    /// The rows of prepared tiles, and which kernels computed them.
-    fn encode_traced(&self, tiles: Tensor<B, 4>) -> Result<(Tensor<B, 2>, KernelReport)> {
+    /// The rows of prepared tiles, where nothing interrupted them, and which kernels ran.
+    fn encode_traced(
+        &self,
+        tiles: Tensor<B, 4>,
+        go_on: GoOn<'_>,
+    ) -> Result<(Option<Tensor<B, 2>>, KernelReport)> {
         let inner = &*self.inner;
+        if inner.parts.model.visual_encoder.is_none() {
+            return Err(self.text_only(1));
+        }
         let tiles = tiles.cast(inner.parts.spec.config.decoder.compute);
-        let (rows, kernels) = KernelTrace::collect(|| inner.parts.model.image_rows(tiles));
-        let rows = rows.ok_or_else(|| self.text_only(1))?;
+        let (rows, kernels) = KernelTrace::collect(|| inner.parts.model.image_rows(tiles, go_on));
         if inner.kernels == KernelPolicy::Strict {
             kernels.check_strict()?;
         }
-        B::sync(&inner.device).map_err(|error| DeviceError::Failed {
+        kernels::sync::<B>(&inner.device).map_err(|reason| DeviceError::Failed {
             stage: "encode",
-            reason: error.to_string(),
+            reason,
         })?;
         Ok((rows, kernels))
     }
@@ -223,9 +244,10 @@ impl<B: VlmBackend> MultimodalPipeline<B> {
         &self,
         request: &AskRequest<I>,
     ) -> Result<AnswerStream<'_, B>> {
-        let layouts = self.layouts(&request.images)?;
-        let plan = self.plan(&request.all_messages(), &layouts, &request.settings)?;
-        let shown = self.show(&plan, Vec::new(), &request.images)?;
+        let (messages, images) = (request.all_messages()?, request.images());
+        let layouts = self.layouts(&images)?;
+        let plan = self.plan(&messages, &layouts, &request.settings)?;
+        let shown = self.show(&plan, Vec::new(), &images)?;
         // Allocators reuse blocks of a size they know, so sizes come in steps. Few answers are as
         // long as they may be.
         let new_tokens = plan.options.max_new_tokens.min(DEFAULT_MAX_NEW_TOKENS);
@@ -246,8 +268,9 @@ impl<B: VlmBackend> MultimodalPipeline<B> {
     ///
     /// As [`answer`](Self::answer).
     pub fn prompt<I: RequestImage<B>>(&self, request: &AskRequest<I>) -> Result<PromptTokens> {
-        let layouts = self.layouts(&request.images)?;
-        self.tokenize(&request.all_messages(), &layouts, &request.settings)
+        let messages = request.all_messages()?;
+        let layouts = self.layouts(&request.images())?;
+        self.tokenize(&messages, &layouts, &request.settings)
     }
 
     /// The model's modules.
@@ -295,7 +318,7 @@ impl<B: VlmBackend> MultimodalPipeline<B> {
     }
 
     /// The plans of the pictures of a request.
-    pub(super) fn layouts<I: RequestImage<B>>(&self, images: &[I]) -> Result<Vec<ImageLayout>> {
+    pub(super) fn layouts<I: RequestImage<B>>(&self, images: &[&I]) -> Result<Vec<ImageLayout>> {
         if !images.is_empty() && self.spec().config.vision.is_none() {
             return Err(self.text_only(images.len()));
         }
@@ -316,30 +339,36 @@ impl<B: VlmBackend> MultimodalPipeline<B> {
             options.max_new_tokens,
             self.context_length(),
         )?;
-        options.check(self.tokenizer())?;
+        options.check::<B>(self.tokenizer())?;
         Ok(RequestPlan { prompt, options })
     }
 
     /// Encodes the pictures that are not yet, and puts them all into the places of the prompt. What
-    /// interrupts the request ends it between two pictures.
+    /// interrupts the request ends it between two layers of the encoder.
     ///
     /// `earlier` are the pictures of earlier turns.
     pub(super) fn show<I: RequestImage<B>>(
         &self,
         plan: &RequestPlan,
         earlier: Vec<EncodedImage<B>>,
-        images: &[I],
+        images: &[&I],
     ) -> Result<ShownImages<B>> {
         let (num_earlier, mut all) = (earlier.len(), earlier);
+        let interruption = &plan.options.interruption;
         for image in images {
-            if let Some(reason) = plan.options.interruption.reason() {
+            let encoded = match interruption.check().is_break() {
+                true => None,
+                false => image.encoded(self, &|| interruption.check())?,
+            };
+            let Some(encoded) = encoded else {
+                let reason = interruption.reason().unwrap_or(FinishReason::Cancelled);
                 return Ok(ShownImages {
                     all,
                     num_earlier,
                     input: ControlFlow::Break(reason),
                 });
-            }
-            all.push(image.encoded(self)?);
+            };
+            all.push(encoded);
         }
         Ok(ShownImages {
             input: ControlFlow::Continue(decoder_input(&plan.prompt, &all)),

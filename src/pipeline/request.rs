@@ -2,6 +2,7 @@
 
 use std::time::Instant;
 
+use crate::error::{RequestError, Result};
 use crate::generation::{CancelToken, Interruption, Sampling};
 use crate::image::ImageInput;
 use crate::text::{Message, Part, Role};
@@ -28,11 +29,38 @@ pub const DEFAULT_MAX_NEW_TOKENS: usize = 256;
 /// ```
 #[derive(Debug, Clone)]
 pub struct AskRequest<I = ImageInput> {
-    pub(super) messages: Vec<Message>,
-    pub(super) images: Vec<I>,
-    /// Pictures waiting for the message they belong to.
-    pending_images: usize,
+    messages: Vec<IllustratedMessage<I>>,
+    /// Pictures waiting for the user message they belong to.
+    pending_images: Vec<I>,
     pub(super) settings: AnswerSettings,
+}
+
+/// A message and the pictures that were given with it, so that none can end up in another's place.
+#[derive(Debug, Clone)]
+struct IllustratedMessage<I> {
+    message: Message,
+    images: Vec<I>,
+}
+
+impl<I> From<Message> for IllustratedMessage<I> {
+    fn from(message: Message) -> Self {
+        Self {
+            message,
+            images: Vec::new(),
+        }
+    }
+}
+
+impl<I> IllustratedMessage<I> {
+    /// # Errors
+    /// [`RequestError::ImageCount`] if the message has room for another number of pictures.
+    fn check(&self) -> Result<(), RequestError> {
+        let (slots, images) = (self.message.num_images(), self.images.len());
+        match slots == images {
+            true => Ok(()),
+            false => Err(RequestError::ImageCount { slots, images }),
+        }
+    }
 }
 
 /// How a request is to be answered.
@@ -58,8 +86,7 @@ impl<I> Default for AskRequest<I> {
     fn default() -> Self {
         Self {
             messages: Vec::new(),
-            images: Vec::new(),
-            pending_images: 0,
+            pending_images: Vec::new(),
             settings: AnswerSettings::default(),
         }
     }
@@ -74,43 +101,44 @@ impl<I> AskRequest<I> {
     /// Adds a picture in front of the text of the next user message.
     #[must_use]
     pub fn image(mut self, image: I) -> Self {
-        self.images.push(image);
-        self.pending_images += 1;
+        self.pending_images.push(image);
         self
     }
 
     /// Adds a user message: the pictures added since the last one, and `text`.
     #[must_use]
     pub fn user(mut self, text: impl Into<String>) -> Self {
+        let images = std::mem::take(&mut self.pending_images);
         let mut message = Message::user(text);
-        let images = std::iter::repeat_n(Part::Image, std::mem::take(&mut self.pending_images));
-        message.parts.splice(0..0, images);
-        self.messages.push(message);
-        self
+        let places = vec![Part::Image; images.len()];
+        message.parts.splice(0..0, places);
+        self.message(message, images)
     }
 
     /// Adds an earlier answer.
     #[must_use]
     pub fn assistant(mut self, text: impl Into<String>) -> Self {
-        self.messages.push(Message::assistant(text));
+        self.messages.push(Message::assistant(text).into());
         self
     }
 
     /// Sets the system text, in place of the template's own.
     #[must_use]
     pub fn system(mut self, text: impl Into<String>) -> Self {
-        self.messages.retain(|message| message.role != Role::System);
-        self.messages.insert(0, Message::system(text));
+        self.messages
+            .retain(|asked| asked.message.role != Role::System);
+        self.messages.insert(0, Message::system(text).into());
         self
     }
 
     /// Adds a message whose parts are in an order of their own. Its pictures are `images`, one for
-    /// each [`Part::Image`]. The checkpoint's own template keeps the order; those that go by a name
+    /// each [`Part::Image`]; those that [`image`](Self::image) added wait for the next
+    /// [`user`](Self::user). The checkpoint's own template keeps the order; those that go by a name
     /// put the pictures of a message first.
     #[must_use]
     pub fn message(mut self, message: Message, images: impl IntoIterator<Item = I>) -> Self {
-        self.messages.push(message);
-        self.images.extend(images);
+        let images = images.into_iter().collect();
+        self.messages.push(IllustratedMessage { message, images });
         self
     }
 
@@ -176,25 +204,42 @@ impl<I> AskRequest<I> {
     }
 
     /// The messages; pictures that no message followed stand in a user message of their own.
-    pub(super) fn all_messages(&self) -> Vec<Message> {
-        let mut messages = self.messages.clone();
-        if self.pending_images > 0 {
-            let parts = vec![Part::Image; self.pending_images];
+    ///
+    /// # Errors
+    /// [`RequestError::ImageCount`] if a message has room for another number of pictures than it was
+    /// given.
+    pub(super) fn all_messages(&self) -> Result<Vec<Message>> {
+        let mut messages = Vec::new();
+        for asked in &self.messages {
+            asked.check()?;
+            messages.push(asked.message.clone());
+        }
+        if !self.pending_images.is_empty() {
+            let parts = vec![Part::Image; self.pending_images.len()];
             messages.push(Message {
                 role: Role::User,
                 parts,
             });
         }
-        messages
+        Ok(messages)
+    }
+
+    /// The pictures, in the order of their places in [`all_messages`](Self::all_messages).
+    pub(super) fn images(&self) -> Vec<&I> {
+        let placed = self.messages.iter().flat_map(|asked| &asked.images);
+        placed.chain(&self.pending_images).collect()
     }
 
     /// The same request over other pictures.
     #[cfg(any(feature = "flex", feature = "wgpu", feature = "cuda"))]
-    pub(super) fn map_images<J>(&self, images: Vec<J>) -> AskRequest<J> {
+    pub(super) fn map_images<J>(&self, map: impl Fn(&I) -> J) -> AskRequest<J> {
+        let messages = self.messages.iter().map(|asked| IllustratedMessage {
+            message: asked.message.clone(),
+            images: asked.images.iter().map(&map).collect(),
+        });
         AskRequest {
-            messages: self.messages.clone(),
-            images,
-            pending_images: self.pending_images,
+            messages: messages.collect(),
+            pending_images: self.pending_images.iter().map(&map).collect(),
             settings: self.settings.clone(),
         }
     }

@@ -9,7 +9,7 @@ use crate::error::Result;
 use crate::generation::{FinishReason, Sequence};
 use crate::kernels::VlmBackend;
 use crate::models::ImageLayout;
-use crate::text::{Message, Part, Role, check_content};
+use crate::text::{Message, check_content};
 
 /// Tokens that a new session has room for: a few turns.
 const EXPECTED_TOKENS: usize = 512;
@@ -43,6 +43,15 @@ pub struct Session<B: VlmBackend> {
 struct History<B: VlmBackend> {
     messages: Vec<Message>,
     images: Vec<EncodedImage<B>>,
+    /// Where each turn began.
+    turns: Vec<TurnStart>,
+}
+
+/// What was there when a turn began.
+#[derive(Debug, Clone, Copy)]
+struct TurnStart {
+    num_messages: usize,
+    num_images: usize,
 }
 
 impl<B: VlmBackend> Session<B> {
@@ -54,6 +63,7 @@ impl<B: VlmBackend> Session<B> {
             history: History {
                 messages: Vec::new(),
                 images: Vec::new(),
+                turns: Vec::new(),
             },
         }
     }
@@ -90,20 +100,26 @@ impl<B: VlmBackend> Session<B> {
         &mut self,
         request: &AskRequest<I>,
     ) -> Result<SessionStream<'_, B>> {
-        let asked = request.all_messages();
+        let (asked, images) = (request.all_messages()?, request.images());
         check_content(&asked)?;
         let earlier = self.history.images.clone();
         let mut layouts: Vec<ImageLayout> =
             earlier.iter().map(|image| image.layout().clone()).collect();
-        layouts.extend(self.pipeline.layouts(&request.images)?);
+        layouts.extend(self.pipeline.layouts(&images)?);
         let mut messages = self.history.messages.clone();
         messages.extend(asked);
         let plan = self.pipeline.plan(&messages, &layouts, &request.settings)?;
-        let shown = self.pipeline.show(&plan, earlier, &request.images)?;
+        let shown = self.pipeline.show(&plan, earlier, &images)?;
         let stream = AnswerStream::new(&self.pipeline, &mut self.sequence, plan, &shown)?;
+        let mut turns = self.history.turns.clone();
+        turns.push(TurnStart {
+            num_messages: self.history.messages.len(),
+            num_images: self.history.images.len(),
+        });
         let asked = History {
             messages,
             images: shown.all,
+            turns,
         };
         Ok(SessionStream {
             stream,
@@ -117,17 +133,14 @@ impl<B: VlmBackend> Session<B> {
         &self.history.messages
     }
 
-    /// Takes the last question and its answer back; returns whether there was one.
+    /// Takes the last turn back: all that its request said and showed, and the answer. Returns
+    /// whether there was one.
     pub fn undo(&mut self) -> bool {
-        let messages = &mut self.history.messages;
-        let is_question = |message: &Message| message.role == Role::User;
-        let Some(last) = messages.iter().rposition(is_question) else {
+        let Some(last) = self.history.turns.pop() else {
             return false;
         };
-        messages.truncate(last);
-        let shown = messages.iter().flat_map(|message| &message.parts);
-        let shown = shown.filter(|part| **part == Part::Image).count();
-        self.history.images.truncate(shown);
+        self.history.messages.truncate(last.num_messages);
+        self.history.images.truncate(last.num_images);
         true
     }
 
@@ -179,11 +192,10 @@ impl<B: VlmBackend> Iterator for SessionStream<'_, B> {
     type Item = Result<String>;
 
     fn next(&mut self) -> Option<Self::Item> {
+        // A turn that failed leaves no trace, nor does one whose backend panicked.
+        let asked = self.asked.take();
         let item = self.stream.next();
-        if matches!(item, Some(Err(_))) {
-            // A turn that failed leaves no trace.
-            self.asked = None;
-        }
+        self.asked = asked.filter(|_| !matches!(item, Some(Err(_))));
         item
     }
 }

@@ -167,6 +167,18 @@ fn pictures<B: VlmBackend>() -> Vec<Case> {
             })
         ),
         case!(
+            "a picture too few here and one too many there",
+            "room for 1 picture(s)",
+            |_| show::<B>(|photo| Request::<B>::new()
+                .message(Message::user("Why?").with_image(), [])
+                .assistant("So.")
+                .message(Message::user("And?"), [photo])),
+            Error::Request(RequestError::ImageCount {
+                slots: 1,
+                images: 0
+            })
+        ),
+        case!(
             "a place for a picture in a model without eyes",
             "picture",
             |_| ask::<B>(

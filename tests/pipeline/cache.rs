@@ -25,6 +25,7 @@ laws![
     a_sequence_that_grows_equals_one_that_had_the_room,
     a_sequence_that_goes_on_differently_equals_a_fresh_one,
     a_reading_that_was_stopped_between_chunks_leaves_no_trace,
+    a_step_that_reads_everything_again_can_be_stopped,
     equal_ids_under_another_picture_are_read_again,
     what_the_device_has_not_answered_for_is_read_again,
     a_fork_goes_on_as_its_origin_would,
@@ -273,6 +274,23 @@ fn a_reading_that_was_stopped_between_chunks_leaves_no_trace<B: VlmBackend>() ->
             assert_same_logits("after a stop", &ours, &fresh, case.vocab_size());
         }
     }
+    Ok(())
+}
+
+fn a_step_that_reads_everything_again_can_be_stopped<B: VlmBackend>() -> Result<()> {
+    let case = fixture_case::<B>("dynamic_rope")?;
+    let decoder = &case.pipeline.model().decoder;
+    let trained = decoder.config().max_position_embeddings;
+    let beyond = case.input_with(&vec![7; trained - case.input.len()]);
+    let mut sequence = case.sequence(trained + 4);
+    case.read(&mut sequence, &beyond)?;
+    // Every length beyond the trained one rotates everything anew.
+    let stopped = sequence.step(decoder, 9, || ControlFlow::Break(()))?;
+    assert!(stopped.is_none() && sequence.is_empty());
+    let longer = case.input_with(&[vec![7; trained - case.input.len()], vec![9]].concat());
+    let ours = case.read(&mut sequence, &longer)?;
+    let fresh = case.read(&mut case.sequence(longer.len()), &longer)?;
+    assert_same_logits("after a stop", &ours, &fresh, case.vocab_size());
     Ok(())
 }
 

@@ -1,9 +1,10 @@
 //! A turn that was cancelled, ran late or failed leaves the session as good as before.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
-use burn_vlm::kernels::VlmBackend;
+use burn_vlm::kernels::{Fault, VlmBackend};
 use burn_vlm::text::Part;
 use burn_vlm::{
     Answer, AskRequest, CancelToken, DeviceError, EncodedImage, Error, FinishReason, LoadOptions,
@@ -21,6 +22,7 @@ laws![
     turns_that_cannot_be_asked_leave_no_trace,
     a_turn_that_fails_on_its_prompt_leaves_no_trace,
     a_turn_that_fails_while_it_answers_leaves_no_trace,
+    a_turn_whose_device_fails_anywhere_leaves_no_trace,
     a_dropped_stream_counts_as_what_it_said,
     a_dropped_stream_that_said_nothing_leaves_no_trace,
     an_interrupted_answer_is_the_beginning_of_the_whole_one,
@@ -42,10 +44,27 @@ fn undisturbed<B: VlmBackend>(
     disturb: impl FnOnce(&mut burn_vlm::Session<B>) -> Result<Option<(String, String)>>,
 ) -> Result<()> {
     let photo = pipeline.encode(&picture(3))?;
-    let first = AskRequest::new()
-        .image(photo)
-        .user(FIRST)
-        .max_new_tokens(10);
+    undisturbed_after(
+        pipeline,
+        AskRequest::new().image(photo).user(FIRST),
+        disturb,
+    )
+}
+
+/// As [`undisturbed`], for a model that reads text only.
+fn undisturbed_text<B: VlmBackend>(
+    pipeline: &MultimodalPipeline<B>,
+    disturb: impl FnOnce(&mut burn_vlm::Session<B>) -> Result<Option<(String, String)>>,
+) -> Result<()> {
+    undisturbed_after(pipeline, AskRequest::new().user(FIRST), disturb)
+}
+
+fn undisturbed_after<B: VlmBackend>(
+    pipeline: &MultimodalPipeline<B>,
+    first: Request<B>,
+    disturb: impl FnOnce(&mut burn_vlm::Session<B>) -> Result<Option<(String, String)>>,
+) -> Result<()> {
+    let first = first.max_new_tokens(10);
     let mut session = pipeline.session();
     let answer = session.turn(&first)?;
     let mut whole = first.assistant(answer.text);
@@ -234,6 +253,41 @@ fn a_turn_that_fails_while_it_answers_leaves_no_trace<B: VlmBackend>() -> Result
         assert_eq!(session.messages().len(), 2);
         Ok(None)
     })
+}
+
+fn a_turn_whose_device_fails_anywhere_leaves_no_trace<B: VlmBackend>() -> Result<()> {
+    for name in [LLAVA, "dynamic_rope"] {
+        undisturbed_text(&open::<B>(name)?, |session| {
+            let request = question(SECOND);
+            let expected = session.turn(&request)?;
+            assert!(session.undo());
+            let operations: usize = expected.kernels.calls().map(|(.., calls)| calls).sum();
+            for fault in [Fault::Launch, Fault::Panic] {
+                for after in (0..operations).step_by(operations / 9) {
+                    fault.after(after);
+                    let turn = AssertUnwindSafe(|| session.turn(&request).map(drop));
+                    let failed = catch_unwind(turn);
+                    assert!(Fault::disarm(), "{fault:?} after {after} happened");
+                    let is_told = match fault {
+                        Fault::Panic => failed.is_err(),
+                        Fault::Launch => {
+                            matches!(failed, Ok(Err(Error::Device(DeviceError::Failed { .. }))))
+                        }
+                    };
+                    assert!(is_told, "{name}: {fault:?} after {after}");
+                    assert_eq!(session.messages().len(), 2);
+                    let again = session.turn(&request)?;
+                    assert_eq!(
+                        again.token_ids, expected.token_ids,
+                        "{fault:?} after {after}"
+                    );
+                    assert!(session.undo());
+                }
+            }
+            Ok(None)
+        })?;
+    }
+    Ok(())
 }
 
 /// A prompt of all that is said around the second turn of a session: its ids may do no harm.

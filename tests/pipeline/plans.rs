@@ -1,9 +1,11 @@
 //! A request is thought through before a picture is encoded for it.
 
+use std::cell::Cell;
+use std::ops::ControlFlow;
 use std::time::Instant;
 
 use anyhow::Result;
-use burn_vlm::kernels::VlmBackend;
+use burn_vlm::kernels::{GoOn, VlmBackend};
 use burn_vlm::models::ImageLayout;
 use burn_vlm::{
     AskRequest, CancelToken, EncodedImage, Error, FinishReason, ImageInput, MultimodalPipeline,
@@ -17,6 +19,8 @@ laws![
     a_prompt_is_written_from_sizes_alone,
     what_is_wrong_with_a_request_is_told_before_its_pictures_are_encoded,
     a_request_that_has_ended_encodes_nothing,
+    a_request_that_is_cancelled_while_a_picture_is_encoded_ends_there,
+    an_encoding_is_asked_between_its_layers_whether_to_go_on,
     a_layout_says_what_encoding_gives,
 ];
 
@@ -29,9 +33,70 @@ impl<B: VlmBackend> RequestImage<B> for Unseen {
         self.0.plan(pipeline)
     }
 
-    fn encoded(&self, _: &MultimodalPipeline<B>) -> burn_vlm::Result<EncodedImage<B>> {
+    fn encoded(
+        &self,
+        _: &MultimodalPipeline<B>,
+        _: GoOn<'_>,
+    ) -> burn_vlm::Result<Option<EncodedImage<B>>> {
         panic!("the picture was encoded");
     }
+}
+
+/// A picture that cancels its request as soon as it is encoded.
+#[derive(Clone)]
+struct Cancelling(ImageInput, CancelToken);
+
+impl<B: VlmBackend> RequestImage<B> for Cancelling {
+    fn plan(&self, pipeline: &MultimodalPipeline<B>) -> burn_vlm::Result<ImageLayout> {
+        self.0.plan(pipeline)
+    }
+
+    fn encoded(
+        &self,
+        pipeline: &MultimodalPipeline<B>,
+        go_on: GoOn<'_>,
+    ) -> burn_vlm::Result<Option<EncodedImage<B>>> {
+        self.1.cancel();
+        self.0.encoded(pipeline, go_on)
+    }
+}
+
+fn a_request_that_is_cancelled_while_a_picture_is_encoded_ends_there<B: VlmBackend>() -> Result<()>
+{
+    let pipeline = open::<B>(LLAVA)?;
+    let cancel = CancelToken::new();
+    let request = AskRequest::new()
+        .image(Cancelling(picture(3), cancel.clone()))
+        .user("Why?")
+        .cancel(cancel);
+    let answer = pipeline.answer(&request)?;
+    assert_eq!(
+        (answer.finish, answer.text.as_str()),
+        (FinishReason::Cancelled, "")
+    );
+    assert_eq!(
+        answer.kernels.calls().count(),
+        0,
+        "no picture was encoded to its end"
+    );
+    Ok(())
+}
+
+fn an_encoding_is_asked_between_its_layers_whether_to_go_on<B: VlmBackend>() -> Result<()> {
+    let pipeline = open::<B>(LLAVA)?;
+    let asked = Cell::new(0);
+    let go_on = || {
+        asked.set(asked.get() + 1);
+        match asked.get() {
+            2 => ControlFlow::Break(()),
+            _ => ControlFlow::Continue(()),
+        }
+    };
+    assert!(picture(3).encoded(&pipeline, &go_on)?.is_none());
+    assert_eq!(asked.get(), 2);
+    assert!(picture(3).encoded(&pipeline, &go_on)?.is_some());
+    assert!(asked.get() > 3, "the encoder has more layers than one");
+    Ok(())
 }
 
 fn request() -> AskRequest<Unseen> {

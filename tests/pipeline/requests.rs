@@ -4,7 +4,9 @@ use std::thread;
 
 use anyhow::Result;
 use burn_vlm::kernels::VlmBackend;
-use burn_vlm::{Answer, AskRequest, EncodedImage, MultimodalPipeline, SampleOptions, Sampling};
+use burn_vlm::{
+    Answer, AskRequest, EncodedImage, Message, MultimodalPipeline, SampleOptions, Sampling,
+};
 
 use crate::fixture::{LLAVA, open};
 use crate::support::picture;
@@ -14,6 +16,7 @@ laws![
     the_order_of_requests_does_not_matter,
     clones_of_a_pipeline_answer_alike,
     two_streams_side_by_side_do_not_mix,
+    pictures_stay_with_the_message_they_were_given_to,
 ];
 
 const QUESTIONS: [&str; 3] = [
@@ -135,6 +138,38 @@ fn two_streams_side_by_side_do_not_mix<B: VlmBackend>() -> Result<()> {
     for ((stream, text, _), expected) in streams.into_iter().zip(alone) {
         assert_eq!(text, expected.text);
         assert_eq!(stream.finish()?.token_ids, expected.token_ids);
+    }
+    Ok(())
+}
+
+fn pictures_stay_with_the_message_they_were_given_to<B: VlmBackend>() -> Result<()> {
+    let pipeline = open::<B>(LLAVA)?;
+    let (early, late) = (
+        pipeline.encode(&picture(1))?,
+        pipeline.encode(&picture(90))?,
+    );
+    let shown = || Message::user(QUESTIONS[0]).with_image();
+    // The first picture waits for `user`, though a message with one of its own comes before.
+    let waiting = AskRequest::new()
+        .image(late.clone())
+        .message(shown(), [early.clone()])
+        .assistant("A circle.")
+        .user(QUESTIONS[1]);
+    // A system text that goes takes its picture along.
+    let replaced = AskRequest::new()
+        .message(Message::system("Be kind.").with_image(), [late.clone()])
+        .system("Be kind.");
+    let replaced = replaced.image(early.clone()).user(QUESTIONS[0]);
+    let in_order = AskRequest::new().image(early.clone()).user(QUESTIONS[0]);
+    let answered = in_order.clone().assistant("A circle.");
+    let pairs = [
+        (waiting, answered.image(late).user(QUESTIONS[1])),
+        (replaced, in_order.system("Be kind.")),
+    ];
+    for (asked, meant) in pairs {
+        let ask =
+            |request: AskRequest<EncodedImage<B>>| pipeline.answer(&request.max_new_tokens(9));
+        assert_eq!(ask(asked)?.token_ids, ask(meant)?.token_ids);
     }
     Ok(())
 }

@@ -17,6 +17,7 @@ laws![
     a_second_turn_reads_only_what_is_new,
     a_turn_costs_the_pictures_it_brings_and_no_others,
     an_undone_turn_leaves_no_trace,
+    an_undone_turn_of_many_messages_goes_as_a_whole,
     a_picture_shown_after_an_undone_one_is_not_taken_for_it,
     a_session_goes_on_on_another_thread,
     a_turn_goes_on_on_another_thread_between_two_steps,
@@ -177,6 +178,19 @@ fn an_undone_turn_leaves_no_trace<B: VlmBackend>() -> Result<()> {
     assert!(talk.session.messages().is_empty());
     talk.whole = AskRequest::new();
     talk.ask(&[left], SECOND)?;
+    Ok(())
+}
+
+fn an_undone_turn_of_many_messages_goes_as_a_whole<B: VlmBackend>() -> Result<()> {
+    let mut talk = Talk::<B>::new(open(LLAVA)?);
+    let (left, right) = (talk.encode(3)?, talk.encode(120)?);
+    talk.ask(std::slice::from_ref(&left), FIRST)?;
+    let recalled = request(&[right], SECOND).assistant("Two.");
+    talk.session.turn(&add(recalled, &[left], FIRST))?;
+    assert_eq!(talk.session.messages().len(), 6);
+    assert!(talk.session.undo());
+    assert_eq!(talk.session.messages().len(), 2);
+    talk.ask(&[], SECOND)?;
     Ok(())
 }
 

@@ -5,7 +5,7 @@ use burn::nn::Initializer;
 use burn::tensor::{Tensor, backend::Backend};
 
 use super::patch_embedding::PatchEmbedding;
-use crate::kernels::{Activation, KvView, KvViews, VlmBackend};
+use crate::kernels::{ALWAYS, Activation, GoOn, KvView, KvViews, VlmBackend};
 use crate::nn::attention::SelfAttention;
 use crate::nn::feed_forward::Mlp;
 use crate::nn::linear::Linear;
@@ -148,6 +148,19 @@ impl<B: VlmBackend> ClipVisionTransformer<B> {
     /// # Panics
     /// If the pictures are not of the size the encoder was trained on.
     pub fn forward(&self, pixel_values: Tensor<B, 4>) -> Tensor<B, 3> {
+        let features = self.forward_while(pixel_values, &ALWAYS);
+        features.expect("nobody interrupts the encoding")
+    }
+
+    /// As [`forward`](Self::forward), as long as `go_on` says so: it is asked between two layers.
+    ///
+    /// # Panics
+    /// As there.
+    pub fn forward_while(
+        &self,
+        pixel_values: Tensor<B, 4>,
+        go_on: GoOn<'_>,
+    ) -> Option<Tensor<B, 3>> {
         let [num_tiles, _, height, width] = pixel_values.dims();
         assert_eq!(
             [height, width],
@@ -161,13 +174,16 @@ impl<B: VlmBackend> ClipVisionTransformer<B> {
         let whole = (0..num_tiles).map(|tile| KvView::of(tile, seq_len));
         let views = KvViews::new(whole.collect(), &hidden.device());
         for layer in &self.encoder.layers {
+            if go_on().is_break() {
+                return None;
+            }
             hidden = layer.forward(hidden, &views);
         }
         let hidden = hidden.reshape([num_tiles, seq_len, hidden_size]);
-        match self.select {
+        Some(match self.select {
             FeatureSelect::ClassAndPatches => hidden,
             FeatureSelect::Patches => hidden.slice_dim(1, 1..seq_len),
-        }
+        })
     }
 }
 

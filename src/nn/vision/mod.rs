@@ -9,7 +9,7 @@ use burn::tensor::{Tensor, backend::Backend};
 pub use clip::{ClipVisionConfig, ClipVisionTransformer, FeatureSelect};
 pub use patch_embedding::PatchEmbedding;
 
-use crate::kernels::VlmBackend;
+use crate::kernels::{ALWAYS, GoOn, VlmBackend};
 
 /// Sizes of a [`VisualEncoder`].
 #[derive(Debug, Clone, PartialEq)]
@@ -59,8 +59,21 @@ impl<B: VlmBackend> VisualEncoder<B> {
     /// # Panics
     /// If the pictures are not of the size the encoder was trained on.
     pub fn forward(&self, pixel_values: Tensor<B, 4>) -> Tensor<B, 3> {
+        let features = self.forward_while(pixel_values, &ALWAYS);
+        features.expect("nobody interrupts the encoding")
+    }
+
+    /// As [`forward`](Self::forward), as long as `go_on` says so: it is asked between two layers.
+    ///
+    /// # Panics
+    /// As there.
+    pub fn forward_while(
+        &self,
+        pixel_values: Tensor<B, 4>,
+        go_on: GoOn<'_>,
+    ) -> Option<Tensor<B, 3>> {
         match self {
-            Self::Clip(encoder) => encoder.forward(pixel_values),
+            Self::Clip(encoder) => encoder.forward_while(pixel_values, go_on),
         }
     }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::error::{RequestError, Result};
 use crate::image::ImageInput;
-use crate::kernels::{KernelReport, VlmBackend};
+use crate::kernels::{GoOn, KernelReport, VlmBackend};
 use crate::models::ImageLayout;
 use crate::pipeline::encoded_image::{EncodedImage, RequestImage};
 use crate::pipeline::multimodal::MultimodalPipeline;
@@ -104,7 +104,7 @@ impl AnyImage {
 
     /// The same request over pictures of either kind.
     pub(super) fn request<I: Clone + Into<Self>>(request: &AskRequest<I>) -> AskRequest<Self> {
-        request.map_images(request.images.iter().cloned().map(Into::into).collect())
+        request.map_images(|image| image.clone().into())
     }
 }
 
@@ -133,7 +133,11 @@ impl<B: VlmBackend> RequestImage<B> for AnyImage {
         self.typed()?.plan(pipeline)
     }
 
-    fn encoded(&self, pipeline: &MultimodalPipeline<B>) -> Result<EncodedImage<B>> {
-        self.typed()?.encoded(pipeline)
+    fn encoded(
+        &self,
+        pipeline: &MultimodalPipeline<B>,
+        go_on: GoOn<'_>,
+    ) -> Result<Option<EncodedImage<B>>> {
+        self.typed()?.encoded(pipeline, go_on)
     }
 }

@@ -58,7 +58,7 @@ impl AnySession {
         self.session.messages()
     }
 
-    /// Takes the last question and its answer back; returns whether there was one.
+    /// Takes the last turn back. See [`Session::undo`](crate::Session::undo).
     pub fn undo(&mut self) -> bool {
         self.session.undo()
     }

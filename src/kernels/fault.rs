@@ -1,0 +1,50 @@
+//! A device that fails on demand, for the tests of what is kept when one does.
+
+use std::cell::Cell;
+
+/// How an operation fails.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fault {
+    /// The backend panics.
+    Panic,
+    /// The launch is queued, and what comes of it is told by the next [`sync`](super::sync()).
+    Launch,
+}
+
+thread_local! {
+    // As with traces: the operations have no place for more, and a test runs on one thread.
+    static ARMED: Cell<Option<(usize, Fault)>> = const { Cell::new(None) };
+    static HAS_FAILED: Cell<bool> = const { Cell::new(false) };
+}
+
+impl Fault {
+    /// Makes the operation behind the next `operations` of this thread fail, once.
+    pub fn after(self, operations: usize) {
+        ARMED.set(Some((operations, self)));
+    }
+
+    /// Takes it back where it has not happened yet; returns whether it had.
+    pub fn disarm() -> bool {
+        HAS_FAILED.set(false);
+        ARMED.take().is_none()
+    }
+}
+
+/// Counts an operation, and fails where its turn has come.
+pub(super) fn count() {
+    match ARMED.take() {
+        None => {}
+        Some((0, Fault::Launch)) => HAS_FAILED.set(true),
+        Some((0, Fault::Panic)) => panic!("the device failed on demand"),
+        Some((operations, fault)) => ARMED.set(Some((operations - 1, fault))),
+    }
+}
+
+/// # Errors
+/// If a launch has failed since the last call.
+pub(super) fn check() -> Result<(), String> {
+    match HAS_FAILED.take() {
+        true => Err("the launch failed on demand".to_string()),
+        false => Ok(()),
+    }
+}
