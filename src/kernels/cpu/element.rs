@@ -22,26 +22,6 @@ pub(in crate::kernels) trait Element:
     /// # Safety
     /// They must be readable.
     unsafe fn load<S: Simd>(simd: S, source: *const Self) -> S::Vector;
-
-    /// Widens `source` into `target`.
-    ///
-    /// # Panics
-    /// If the lengths differ.
-    #[inline(always)]
-    fn widen_slice<S: Simd>(simd: S, source: &[Self], target: &mut [f32]) {
-        assert_eq!(source.len(), target.len(), "a slice is widened as a whole");
-        let whole = source.len() - source.len() % S::LANES;
-        for at in (0..whole).step_by(S::LANES) {
-            // SAFETY: `at + LANES` is within both slices.
-            unsafe {
-                let vector = Self::load(simd, source.as_ptr().add(at));
-                simd.store(target.as_mut_ptr().add(at), vector);
-            }
-        }
-        for (target, value) in target[whole..].iter_mut().zip(&source[whole..]) {
-            *target = value.widen();
-        }
-    }
 }
 
 macro_rules! element {

@@ -2,7 +2,7 @@
 //!
 //! Rows of the weight are dotted with rows of `x`, both in memory order, so the weight is read once
 //! in its own type. A few rows of `x` are bound by that read; many are bound by arithmetic, and
-//! there a block of the weight is widened once and meets them all from the cache.
+//! there a block of the weight is widened and arranged once and meets them all from the cache.
 
 mod few_rows;
 mod many_rows;
@@ -18,7 +18,7 @@ use crate::kernels::cpu::{
 };
 use crate::kernels::{LaunchRefused, Matrix};
 
-/// Rows of `x` up to which the weight is widened anew for each four of them.
+/// Rows of `x` up to which arranging the weight would cost more than it saves.
 const MAX_FEW_ROWS: usize = 8;
 
 /// `x weight^T` of two matrices whose rows are in memory order.
@@ -48,12 +48,20 @@ fn run_on(
     let Matrix::Float(weight) = weight;
     let [out_features, _] = weight.shape().dims();
     let values = activations(x)?;
+    let bias = epilogue.bias.as_ref().map(activations).transpose()?;
+    let residual = epilogue.residual.as_ref().map(activations).transpose()?;
+    let epilogue = Epilogue {
+        bias: bias.as_deref(),
+        activation: epilogue.activation,
+        residual: residual
+            .as_deref()
+            .map(|residual| StridedRows::new(residual, out_features, [rows, out_features])),
+    };
     let y = with_element!(weight.dtype(), E => multiply(tier, Product {
         x: StridedRows::new(&values, in_features, [rows, in_features]),
         weight: weight_rows::<E>(weight)?,
-    }));
+    }, epilogue));
     let y = y.ok_or_else(|| no_kernel_for("a weight", weight.dtype()))?;
-    let y = finish(tier, y, out_features, epilogue)?;
     Ok(float_tensor(y, [rows, out_features], x.dtype()))
 }
 
@@ -77,52 +85,72 @@ fn weight_rows<E: Element>(weight: &FlexTensor) -> Result<StridedRows<'_, E>, La
     }
 }
 
-/// `[rows, out_features]`
-fn multiply<E: Element>(tier: Tier, product: Product<'_, E>) -> Vec<f32> {
+/// `[rows, out_features]`, with what follows the product.
+fn multiply<E: Element>(tier: Tier, product: Product<'_, E>, epilogue: Epilogue<'_>) -> Vec<f32> {
     if product.x.count() <= MAX_FEW_ROWS {
-        few_rows::multiply(tier, product)
+        let y = few_rows::multiply(tier, product);
+        finish(tier, y, product.weight.count(), epilogue)
     } else {
-        many_rows::multiply(tier, product)
+        many_rows::multiply(tier, product, epilogue)
     }
 }
 
 /// Bias, activation and residual.
-fn finish(
-    tier: Tier,
-    mut y: Vec<f32>,
-    out_features: usize,
-    epilogue: &LinearEpilogue<FlexTensor>,
-) -> Result<Vec<f32>, LaunchRefused> {
-    let bias = epilogue.bias.as_ref().map(activations).transpose()?;
-    let residual = epilogue.residual.as_ref().map(activations).transpose()?;
-    if bias.is_none() && residual.is_none() && epilogue.activation == Activation::Identity {
-        return Ok(y);
+#[derive(Debug, Clone, Copy)]
+struct Epilogue<'a> {
+    /// `[out_features]`
+    bias: Option<&'a [f32]>,
+    activation: Activation,
+    /// `[rows, out_features]`
+    residual: Option<StridedRows<'a, f32>>,
+}
+
+impl Epilogue<'_> {
+    fn is_nothing(&self) -> bool {
+        self.bias.is_none() && self.residual.is_none() && self.activation == Activation::Identity
     }
-    // Whole rows, several to a task where they are short.
-    let chunk = out_features.max(1) * cpu::MIN_ELEMENTS_PER_TASK.div_ceil(out_features.max(1));
-    y.par_chunks_mut(chunk).enumerate().for_each(|(index, y)| {
-        let start = index * chunk;
-        let residual = residual
-            .as_deref()
-            .map(|residual| &residual[start..start + y.len()]);
-        let bias = bias.as_deref();
+
+    /// To some features of a row, from `first` on.
+    #[inline(always)]
+    fn apply(&self, y: &mut [f32], row: usize, first: usize) {
+        if let Some(bias) = self.bias {
+            add(y, &bias[first..first + y.len()]);
+        }
+        match self.activation {
+            Activation::Identity => {}
+            Activation::Gelu => y.iter_mut().for_each(|y| *y = cpu::gelu(*y)),
+            Activation::GeluTanh => y.iter_mut().for_each(|y| *y = cpu::gelu_tanh(*y)),
+            Activation::QuickGelu => y.iter_mut().for_each(|y| *y = cpu::quick_gelu(*y)),
+        }
+        if let Some(residual) = self.residual {
+            add(y, &residual.row(row)[first..first + y.len()]);
+        }
+    }
+}
+
+/// What follows the product, to whole rows, several of which make a task where they are short.
+fn finish(tier: Tier, mut y: Vec<f32>, out_features: usize, epilogue: Epilogue<'_>) -> Vec<f32> {
+    if epilogue.is_nothing() {
+        return y;
+    }
+    let rows = cpu::MIN_ELEMENTS_PER_TASK.div_ceil(out_features.max(1));
+    let tasks = y.par_chunks_mut(rows * out_features.max(1)).enumerate();
+    tasks.for_each(|(index, y)| {
         tier.run(Finish {
             y,
+            first_row: index * rows,
             out_features,
-            bias,
-            activation: epilogue.activation,
-            residual,
+            epilogue,
         });
     });
-    Ok(y)
+    y
 }
 
 struct Finish<'a> {
     y: &'a mut [f32],
+    first_row: usize,
     out_features: usize,
-    bias: Option<&'a [f32]>,
-    activation: Activation,
-    residual: Option<&'a [f32]>,
+    epilogue: Epilogue<'a>,
 }
 
 impl Kernel for Finish<'_> {
@@ -130,19 +158,9 @@ impl Kernel for Finish<'_> {
 
     #[inline(always)]
     fn run<S: Simd>(self, _simd: S) {
-        if let Some(bias) = self.bias {
-            for row in self.y.chunks_exact_mut(self.out_features) {
-                add(row, bias);
-            }
-        }
-        match self.activation {
-            Activation::Identity => {}
-            Activation::Gelu => self.y.iter_mut().for_each(|y| *y = cpu::gelu(*y)),
-            Activation::GeluTanh => self.y.iter_mut().for_each(|y| *y = cpu::gelu_tanh(*y)),
-            Activation::QuickGelu => self.y.iter_mut().for_each(|y| *y = cpu::quick_gelu(*y)),
-        }
-        if let Some(residual) = self.residual {
-            add(self.y, residual);
+        let rows = self.y.chunks_exact_mut(self.out_features);
+        for (row, y) in (self.first_row..).zip(rows) {
+            self.epilogue.apply(y, row, 0);
         }
     }
 }

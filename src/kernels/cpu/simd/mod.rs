@@ -50,6 +50,15 @@ pub(in crate::kernels) unsafe trait Simd: Copy {
     /// They must be writable.
     unsafe fn store(self, target: *mut f32, vector: Self::Vector);
 
+    /// Writes a square transposed: lane `i` of vector `j` to `target + i * stride + j`.
+    ///
+    /// # Safety
+    /// `LANES` rows of `LANES` numbers, `stride` apart, must be writable.
+    ///
+    /// # Panics
+    /// If there are fewer than `LANES` vectors.
+    unsafe fn store_transposed(self, square: &[Self::Vector], target: *mut f32, stride: usize);
+
     /// `a * b + c`, rounded once where the processor can.
     fn mul_add(self, a: Self::Vector, b: Self::Vector, c: Self::Vector) -> Self::Vector;
 
@@ -108,6 +117,16 @@ unsafe impl Simd for Scalar {
     unsafe fn store(self, target: *mut f32, vector: [f32; 8]) {
         // SAFETY: eight elements are writable, by the contract of this method.
         unsafe { target.cast::<[f32; 8]>().write(vector) }
+    }
+
+    #[inline(always)]
+    unsafe fn store_transposed(self, square: &[[f32; 8]], target: *mut f32, stride: usize) {
+        let column = |lane: usize| std::array::from_fn::<f32, 8, _>(|vector| square[vector][lane]);
+        let rows: [[f32; 8]; 8] = std::array::from_fn(column);
+        for (lane, row) in rows.into_iter().enumerate() {
+            // SAFETY: eight rows of eight elements are writable, by the contract of this method.
+            unsafe { target.add(lane * stride).cast::<[f32; 8]>().write(row) }
+        }
     }
 
     #[inline(always)]

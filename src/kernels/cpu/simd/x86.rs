@@ -3,14 +3,15 @@
 #![expect(unsafe_code, reason = "vector instructions")]
 
 use std::arch::x86_64::{
-    __m128, __m256, __m512, _mm_add_ps, _mm_loadu_si128, _mm256_castps256_ps128,
-    _mm256_castsi256_ps, _mm256_cvtepu16_epi32, _mm256_cvtph_ps, _mm256_extractf128_ps,
-    _mm256_fmadd_ps, _mm256_hadd_ps, _mm256_loadu_ps, _mm256_loadu_si256, _mm256_set1_ps,
-    _mm256_slli_epi32, _mm256_storeu_ps, _mm512_add_ps, _mm512_castpd_ps, _mm512_castps_pd,
-    _mm512_castps512_ps256, _mm512_castsi512_ps, _mm512_cvtepu16_epi32, _mm512_cvtph_ps,
-    _mm512_fmadd_ps, _mm512_loadu_ps, _mm512_set1_ps, _mm512_shuffle_f32x4, _mm512_slli_epi32,
-    _mm512_storeu_ps, _mm512_unpackhi_pd, _mm512_unpackhi_ps, _mm512_unpacklo_pd,
-    _mm512_unpacklo_ps,
+    __m128, __m256, __m512, _mm_add_ps, _mm_loadu_si128, _mm256_castpd_ps, _mm256_castps_pd,
+    _mm256_castps256_ps128, _mm256_castsi256_ps, _mm256_cvtepu16_epi32, _mm256_cvtph_ps,
+    _mm256_extractf128_ps, _mm256_fmadd_ps, _mm256_hadd_ps, _mm256_loadu_ps, _mm256_loadu_si256,
+    _mm256_permute2f128_ps, _mm256_set1_ps, _mm256_slli_epi32, _mm256_storeu_ps,
+    _mm256_unpackhi_pd, _mm256_unpackhi_ps, _mm256_unpacklo_pd, _mm256_unpacklo_ps, _mm512_add_ps,
+    _mm512_castpd_ps, _mm512_castps_pd, _mm512_castps512_ps256, _mm512_castsi512_ps,
+    _mm512_cvtepu16_epi32, _mm512_cvtph_ps, _mm512_fmadd_ps, _mm512_loadu_ps, _mm512_set1_ps,
+    _mm512_shuffle_f32x4, _mm512_slli_epi32, _mm512_storeu_ps, _mm512_unpackhi_pd,
+    _mm512_unpackhi_ps, _mm512_unpacklo_pd, _mm512_unpacklo_ps,
 };
 
 use half::{bf16, f16};
@@ -84,6 +85,28 @@ unsafe impl Simd for Avx2 {
     }
 
     #[inline(always)]
+    unsafe fn store_transposed(self, square: &[__m256], target: *mut f32, stride: usize) {
+        let square = square.first_chunk::<8>().expect("as many vectors as lanes");
+        // SAFETY: AVX2 exists, since `self` does; the caller vouches for eight rows of eight.
+        unsafe {
+            let [a, b, c, d, e, f, g, h] = *square;
+            let (top, bottom) = (
+                transpose_fours_256([a, b, c, d]),
+                transpose_fours_256([e, f, g, h]),
+            );
+            for column in 0..4 {
+                let (low, high) = (top[column], bottom[column]);
+                let target = target.add(column * stride);
+                _mm256_storeu_ps(target, _mm256_permute2f128_ps::<0x20>(low, high));
+                _mm256_storeu_ps(
+                    target.add(4 * stride),
+                    _mm256_permute2f128_ps::<0x31>(low, high),
+                );
+            }
+        }
+    }
+
+    #[inline(always)]
     fn mul_add(self, a: __m256, b: __m256, c: __m256) -> __m256 {
         // SAFETY: FMA exists, since `self` does.
         unsafe { _mm256_fmadd_ps(a, b, c) }
@@ -142,6 +165,43 @@ unsafe impl Simd for Avx512 {
     }
 
     #[inline(always)]
+    unsafe fn store_transposed(self, square: &[__m512], target: *mut f32, stride: usize) {
+        let square = square
+            .first_chunk::<16>()
+            .expect("as many vectors as lanes");
+        // SAFETY: AVX-512F exists, since `self` does; the caller vouches for 16 rows of 16.
+        unsafe {
+            let [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p] = *square;
+            let first = transpose_fours_512([a, b, c, d]);
+            let second = transpose_fours_512([e, f, g, h]);
+            let third = transpose_fours_512([i, j, k, l]);
+            let fourth = transpose_fours_512([m, n, o, p]);
+            for column in 0..4 {
+                let (a, b, c, d) = (first[column], second[column], third[column], fourth[column]);
+                let even_low = _mm512_shuffle_f32x4::<0x88>(a, b);
+                let even_high = _mm512_shuffle_f32x4::<0x88>(c, d);
+                let odd_low = _mm512_shuffle_f32x4::<0xdd>(a, b);
+                let odd_high = _mm512_shuffle_f32x4::<0xdd>(c, d);
+                let target = target.add(column * stride);
+                let quarter = 4 * stride;
+                _mm512_storeu_ps(target, _mm512_shuffle_f32x4::<0x88>(even_low, even_high));
+                _mm512_storeu_ps(
+                    target.add(quarter),
+                    _mm512_shuffle_f32x4::<0x88>(odd_low, odd_high),
+                );
+                _mm512_storeu_ps(
+                    target.add(2 * quarter),
+                    _mm512_shuffle_f32x4::<0xdd>(even_low, even_high),
+                );
+                _mm512_storeu_ps(
+                    target.add(3 * quarter),
+                    _mm512_shuffle_f32x4::<0xdd>(odd_low, odd_high),
+                );
+            }
+        }
+    }
+
+    #[inline(always)]
     fn mul_add(self, a: __m512, b: __m512, c: __m512) -> __m512 {
         // SAFETY: AVX-512F exists, since `self` does.
         unsafe { _mm512_fmadd_ps(a, b, c) }
@@ -163,5 +223,47 @@ unsafe impl Simd for Avx512 {
             let sums = _mm_add_ps(low, _mm256_extractf128_ps::<1>(halves));
             std::mem::transmute::<__m128, [f32; 4]>(sums)
         }
+    }
+}
+
+/// Transposes the square of four by four in each quarter of four vectors.
+///
+/// # Safety
+/// AVX2 must exist.
+#[inline(always)]
+unsafe fn transpose_fours_256([a, b, c, d]: [__m256; 4]) -> [__m256; 4] {
+    // SAFETY: by the contract.
+    unsafe {
+        let ab = (_mm256_unpacklo_ps(a, b), _mm256_unpackhi_ps(a, b));
+        let cd = (_mm256_unpacklo_ps(c, d), _mm256_unpackhi_ps(c, d));
+        let (ab_low, ab_high) = (_mm256_castps_pd(ab.0), _mm256_castps_pd(ab.1));
+        let (cd_low, cd_high) = (_mm256_castps_pd(cd.0), _mm256_castps_pd(cd.1));
+        [
+            _mm256_castpd_ps(_mm256_unpacklo_pd(ab_low, cd_low)),
+            _mm256_castpd_ps(_mm256_unpackhi_pd(ab_low, cd_low)),
+            _mm256_castpd_ps(_mm256_unpacklo_pd(ab_high, cd_high)),
+            _mm256_castpd_ps(_mm256_unpackhi_pd(ab_high, cd_high)),
+        ]
+    }
+}
+
+/// As [`transpose_fours_256`].
+///
+/// # Safety
+/// AVX-512F must exist.
+#[inline(always)]
+unsafe fn transpose_fours_512([a, b, c, d]: [__m512; 4]) -> [__m512; 4] {
+    // SAFETY: by the contract.
+    unsafe {
+        let ab = (_mm512_unpacklo_ps(a, b), _mm512_unpackhi_ps(a, b));
+        let cd = (_mm512_unpacklo_ps(c, d), _mm512_unpackhi_ps(c, d));
+        let (ab_low, ab_high) = (_mm512_castps_pd(ab.0), _mm512_castps_pd(ab.1));
+        let (cd_low, cd_high) = (_mm512_castps_pd(cd.0), _mm512_castps_pd(cd.1));
+        [
+            _mm512_castpd_ps(_mm512_unpacklo_pd(ab_low, cd_low)),
+            _mm512_castpd_ps(_mm512_unpackhi_pd(ab_low, cd_low)),
+            _mm512_castpd_ps(_mm512_unpacklo_pd(ab_high, cd_high)),
+            _mm512_castpd_ps(_mm512_unpackhi_pd(ab_high, cd_high)),
+        ]
     }
 }

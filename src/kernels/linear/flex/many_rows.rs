@@ -1,163 +1,298 @@
 //! Many rows of `x`: bound by arithmetic.
+//!
+//! The plan is that of Goto and van de Geijn (2008). A block of the weight is copied so that the vectors
+//! of a tile lie one behind another, and stays in the second-level cache while all rows of `x`, copied
+//! in the order in which a tile reads them, pass by. A tile's sums stay in registers.
+
+mod packed_rows;
+mod rectangle;
 
 use std::ops::Range;
 
 use rayon::prelude::*;
 
-use super::Product;
-use crate::kernels::cpu::{Element, Kernel, Simd, StridedRows, Tier, dot_tile};
+use super::{Epilogue, Product};
+use crate::kernels::cpu::{Element, Kernel, Simd, StridedRows, Tier};
+use packed_rows::PackedRows;
+use rectangle::Rectangle;
 
-/// Elements of a row in one pass: the widened tile of the weight and as much of `x` share a
-/// first-level cache of 32 to 48 KiB.
-const DEPTH: usize = 1024;
+/// Elements of a row in one pass: the part of `x` in a tile takes at most 18 KiB of the first-level
+/// cache.
+const DEPTH: usize = 384;
 
-/// The most features in a tile.
-const MAX_TILE: usize = 4;
+/// Vectors of features in a tile.
+const VECTORS: usize = 2;
 
-/// Rows of `x` to a task: at most some 512 KiB, which stay in the second-level cache while the
-/// weight passes by.
-const TASK_ROWS: usize = 120;
+/// Tiles of features to a task: with 16 lanes they take 192 KiB of the second-level cache.
+const TASK_TILES: usize = 4;
 
-/// Features to a task.
-const TASK_FEATURES: usize = 80;
+/// The most lanes of any tier.
+const MAX_LANES: usize = 16;
 
-/// `[rows, out_features]`
-pub(super) fn multiply<E: Element>(tier: Tier, product: Product<'_, E>) -> Vec<f32> {
+/// The most rows in a tile of any tier.
+const MAX_TILE_ROWS: usize = 12;
+
+/// Rows and features of a tile.
+#[derive(Debug, Clone, Copy)]
+struct TileShape {
+    rows: usize,
+    features: usize,
+}
+
+/// `[rows, out_features]`, with what follows the product.
+pub(super) fn multiply<E: Element>(
+    tier: Tier,
+    product: Product<'_, E>,
+    epilogue: Epilogue<'_>,
+) -> Vec<f32> {
     let (rows, out_features) = (product.x.count(), product.weight.count());
     let mut y = vec![0.0; rows * out_features];
-    let row_blocks = y
-        .par_chunks_mut((TASK_ROWS * out_features).max(1))
-        .enumerate();
-    row_blocks.for_each(|(index, y)| {
-        let first = index * TASK_ROWS;
-        let x = product.x.range(first..rows.min(first + TASK_ROWS));
-        let starts: Vec<_> = (0..out_features).step_by(TASK_FEATURES).collect();
-        let blocks = starts.into_par_iter().map(|start| {
-            let features = start..out_features.min(start + TASK_FEATURES);
-            let weight = product.weight.range(features);
-            tier.run(Block {
-                x,
-                weight,
-                y: vec![0.0; x.count() * weight.count()],
-            })
+    let tile = tier.run(ShapeOfTile);
+    let x = PackedRows::new(product.x, tile.rows);
+    let sizes = task_sizes([rows, out_features], tile, rayon::current_num_threads());
+    Rectangle::grid(&mut y, out_features, sizes)
+        .into_par_iter()
+        .for_each(|y| {
+            tier.run(Task {
+                x: &x,
+                weight: product.weight.range(y.columns()),
+                epilogue,
+                y,
+            });
         });
-        let blocks: Vec<_> = blocks.collect();
-        for (row, y) in y.chunks_exact_mut(out_features).enumerate() {
-            for (y, block) in y.chunks_mut(TASK_FEATURES).zip(&blocks) {
-                y.copy_from_slice(&block[row * y.len()..][..y.len()]);
-            }
-        }
-    });
     y
 }
 
-/// One rectangle of the output.
-struct Block<'a, E> {
-    x: StridedRows<'a, f32>,
-    weight: StridedRows<'a, E>,
-    /// `[x.count(), weight.count()]`
-    y: Vec<f32>,
+/// Rows and features to a task: all rows, and few enough features that every thread has its share;
+/// fewer rows where there are more threads than tiles of features.
+fn task_sizes([rows, out_features]: [usize; 2], tile: TileShape, threads: usize) -> [usize; 2] {
+    let tiles = out_features.div_ceil(tile.features).max(1);
+    let columns = tiles.div_ceil(TASK_TILES).next_multiple_of(threads);
+    let tiles_to_task = tiles.div_ceil(columns);
+    let columns = tiles.div_ceil(tiles_to_task);
+    let row_tiles = rows.div_ceil(tile.rows).max(1);
+    let row_tiles_to_task = row_tiles.div_ceil(threads.div_ceil(columns));
+    [row_tiles_to_task * tile.rows, tiles_to_task * tile.features]
 }
 
-impl<E: Element> Kernel for Block<'_, E> {
-    type Output = Vec<f32>;
+/// As many sums as registers hold besides the vectors of the weight and one number of `x`.
+struct ShapeOfTile;
+
+impl Kernel for ShapeOfTile {
+    type Output = TileShape;
 
     #[inline(always)]
-    fn run<S: Simd>(mut self, simd: S) -> Vec<f32> {
-        let size = self.x.size();
-        let mut widened = [0.0; MAX_TILE * DEPTH];
+    fn run<S: Simd>(self, _: S) -> TileShape {
+        let rows = match S::REGISTERS {
+            32.. => MAX_TILE_ROWS,
+            16.. => 6,
+            _ => 3,
+        };
+        let features = VECTORS * S::LANES;
+        TileShape { rows, features }
+    }
+}
+
+/// One rectangle of the output.
+struct Task<'a, E> {
+    x: &'a PackedRows,
+    /// The features of `y`.
+    weight: StridedRows<'a, E>,
+    epilogue: Epilogue<'a>,
+    y: Rectangle<'a>,
+}
+
+impl<E: Element> Kernel for Task<'_, E> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(mut self, simd: S) {
+        let size = self.weight.size();
+        let width = VECTORS * S::LANES;
+        let features = self.weight.count().next_multiple_of(width);
+        let mut packed = vec![0.0; features * DEPTH.min(size)];
         for start in (0..size).step_by(DEPTH) {
             let depth = start..size.min(start + DEPTH);
-            // As many sums as the compiler keeps in registers: 5 x 5 would fit 32 of them, yet it
-            // spills. Four columns, since four sums of lanes are as fast as one.
-            if S::REGISTERS >= 32 {
-                self.pass::<S, 4, 4>(simd, depth, &mut widened);
-            } else if S::REGISTERS >= 16 {
-                self.pass::<S, 2, 4>(simd, depth, &mut widened);
-            } else {
-                self.pass::<S, 2, 2>(simd, depth, &mut widened);
+            let packed = &mut packed[..features * depth.len()];
+            let tiles = packed.chunks_exact_mut(width * depth.len()).enumerate();
+            for (tile, packed) in tiles {
+                let first = tile * width;
+                let features = first..self.weight.count().min(first + width);
+                pack(simd, self.weight.range(features), &depth, packed);
             }
+            self.pass(simd, &depth, packed);
         }
-        self.y
+        let (rows, columns) = (self.y.rows(), self.y.columns());
+        for (index, row) in rows.enumerate() {
+            self.epilogue.apply(self.y.row(index), row, columns.start);
+        }
     }
 }
 
-impl<E: Element> Block<'_, E> {
+impl<E: Element> Task<'_, E> {
     /// Adds the products of one stretch of the rows.
     #[inline(always)]
-    fn pass<S: Simd, const FEATURES: usize, const COUNT: usize>(
-        &mut self,
-        simd: S,
-        depth: Range<usize>,
-        widened: &mut [f32],
-    ) {
-        let features = self.weight.count();
-        let whole = features - features % FEATURES;
-        for feature in (0..whole).step_by(FEATURES) {
-            self.widen(simd, feature..feature + FEATURES, &depth, widened);
-            self.meet_rows::<S, FEATURES, COUNT>(simd, feature, &depth, widened);
-        }
-        for feature in whole..features {
-            self.widen(simd, feature..feature + 1, &depth, widened);
-            self.meet_rows::<S, 1, COUNT>(simd, feature, &depth, widened);
-        }
-    }
-
-    /// Puts a stretch of some rows of the weight into `widened`, one behind another.
-    #[inline(always)]
-    fn widen<S: Simd>(
-        &self,
-        simd: S,
-        features: Range<usize>,
-        depth: &Range<usize>,
-        widened: &mut [f32],
-    ) {
-        for (target, feature) in widened.chunks_exact_mut(depth.len()).zip(features) {
-            E::widen_slice(simd, &self.weight.row(feature)[depth.clone()], target);
-        }
-    }
-
-    /// A tile of the weight with all rows of `x`.
-    #[inline(always)]
-    fn meet_rows<S: Simd, const FEATURES: usize, const COUNT: usize>(
-        &mut self,
-        simd: S,
-        feature: usize,
-        depth: &Range<usize>,
-        widened: &[f32],
-    ) {
-        let rows = self.x.count();
-        let whole = rows - rows % COUNT;
-        for row in (0..whole).step_by(COUNT) {
-            self.tile::<S, FEATURES, COUNT>(simd, [row, feature], depth, widened);
-        }
-        for row in whole..rows {
-            self.tile::<S, FEATURES, 1>(simd, [row, feature], depth, widened);
-        }
-    }
-
-    /// Adds `FEATURES * COUNT` products to the output.
-    #[inline(always)]
-    fn tile<S: Simd, const FEATURES: usize, const COUNT: usize>(
-        &mut self,
-        simd: S,
-        [row, feature]: [usize; 2],
-        depth: &Range<usize>,
-        widened: &[f32],
-    ) {
-        let mut weights: [&[f32]; FEATURES] = [&[]; FEATURES];
-        for (weights, widened) in weights.iter_mut().zip(widened.chunks_exact(depth.len())) {
-            *weights = widened;
-        }
-        let mut columns: [&[f32]; COUNT] = [&[]; COUNT];
-        for (column, index) in columns.iter_mut().zip(row..) {
-            *column = &self.x.row(index)[depth.clone()];
-        }
-        let sums = dot_tile(simd, weights, columns);
-        for (feature, sums) in (feature..).zip(&sums) {
-            for (row, sum) in (row..).zip(sums) {
-                self.y[row * self.weight.count() + feature] += sum;
+    fn pass<S: Simd>(&mut self, simd: S, depth: &Range<usize>, packed: &[f32]) {
+        let width = VECTORS * S::LANES;
+        for tile in self.x.tiles(self.y.rows()) {
+            let x = self.x.part(&tile, depth);
+            let height = x.len() / depth.len();
+            for (index, weight) in packed.chunks_exact(width * depth.len()).enumerate() {
+                let y = [tile.start - self.y.rows().start, index * width];
+                // A tile of rows, or a third or two thirds of one.
+                match (S::REGISTERS, height) {
+                    (32.., 4) => self.tile::<S, 4>(simd, x, weight, y),
+                    (32.., 8) => self.tile::<S, 8>(simd, x, weight, y),
+                    (32.., _) => self.tile::<S, 12>(simd, x, weight, y),
+                    (16.., 2) => self.tile::<S, 2>(simd, x, weight, y),
+                    (16.., 4) => self.tile::<S, 4>(simd, x, weight, y),
+                    (16.., _) => self.tile::<S, 6>(simd, x, weight, y),
+                    (_, 1) => self.tile::<S, 1>(simd, x, weight, y),
+                    (_, 2) => self.tile::<S, 2>(simd, x, weight, y),
+                    (_, _) => self.tile::<S, 3>(simd, x, weight, y),
+                }
             }
         }
+    }
+
+    /// Adds one tile, whose first row and column in `y` are given.
+    #[inline(always)]
+    fn tile<S: Simd, const ROWS: usize>(
+        &mut self,
+        simd: S,
+        x: &[f32],
+        weight: &[f32],
+        [row, column]: [usize; 2],
+    ) {
+        let sums = sum_tile::<S, ROWS>(simd, x, weight);
+        let width = VECTORS * S::LANES;
+        let rows = ROWS.min(self.y.rows().len() - row);
+        let columns = width.min(self.y.columns().len() - column);
+        if rows == ROWS && columns == width {
+            // A loop of constant length: with another the sums would have to leave their registers.
+            for (index, sums) in sums.iter().enumerate() {
+                add(
+                    simd,
+                    sums,
+                    &mut self.y.row(row + index)[column..column + width],
+                );
+            }
+            return;
+        }
+        let mut tile = [0.0; MAX_TILE_ROWS * VECTORS * MAX_LANES];
+        for (sums, tile) in sums.iter().zip(tile.chunks_exact_mut(width)) {
+            add(simd, sums, tile);
+        }
+        for (index, tile) in tile.chunks_exact(width).take(rows).enumerate() {
+            let y = &mut self.y.row(row + index)[column..column + columns];
+            y.iter_mut().zip(tile).for_each(|(y, sum)| *y += sum);
+        }
+    }
+}
+
+/// `[depth, width]` of some rows of the weight, zeros where there are fewer than `width`.
+#[expect(
+    unsafe_code,
+    reason = "vector loads and stores, within lengths checked before"
+)]
+#[inline(always)]
+fn pack<S: Simd, E: Element>(
+    simd: S,
+    weight: StridedRows<'_, E>,
+    depth: &Range<usize>,
+    target: &mut [f32],
+) {
+    let width = VECTORS * S::LANES;
+    assert_eq!(
+        target.len(),
+        depth.len() * width,
+        "every element has a place"
+    );
+    let whole = depth.len() - depth.len() % S::LANES;
+    for first in (0..width).step_by(S::LANES) {
+        let rows = first..weight.count().min(first + S::LANES);
+        let mut square = [simd.splat(0.0); MAX_LANES];
+        for at in (0..whole).step_by(S::LANES) {
+            for (vector, row) in square.iter_mut().zip(rows.clone()) {
+                let source = &weight.row(row)[depth.start + at..depth.start + at + S::LANES];
+                // SAFETY: the slice has `LANES` elements.
+                *vector = unsafe { E::load(simd, source.as_ptr()) };
+            }
+            // SAFETY: `LANES` rows of the target begin at `at`, which is below `whole`, and
+            // `LANES` columns of each at `first`, which is below `width`.
+            unsafe {
+                let target = target.as_mut_ptr().add(at * width + first);
+                simd.store_transposed(&square, target, width);
+            }
+        }
+        for (at, target) in target.chunks_exact_mut(width).enumerate().skip(whole) {
+            let target = &mut target[first..first + S::LANES];
+            target.fill(0.0);
+            for (target, row) in target.iter_mut().zip(rows.clone()) {
+                *target = weight.row(row)[depth.start + at].widen();
+            }
+        }
+    }
+}
+
+/// The sums of the products of a tile: `x` is `[depth, ROWS]`, `weight` `[depth, width]`.
+#[expect(unsafe_code, reason = "vector loads, from slices of the right length")]
+#[inline(always)]
+fn sum_tile<S: Simd, const ROWS: usize>(
+    simd: S,
+    x: &[f32],
+    weight: &[f32],
+) -> [[S::Vector; VECTORS]; ROWS] {
+    let mut sums = [[simd.splat(0.0); VECTORS]; ROWS];
+    let steps = x.chunks_exact(ROWS);
+    for (x, weight) in steps.zip(weight.chunks_exact(VECTORS * S::LANES)) {
+        let mut loaded = [simd.splat(0.0); VECTORS];
+        for (vector, weight) in loaded.iter_mut().zip(weight.chunks_exact(S::LANES)) {
+            // SAFETY: the slice has `LANES` elements.
+            *vector = unsafe { simd.load_f32(weight.as_ptr()) };
+        }
+        for (x, sums) in x.iter().zip(&mut sums) {
+            let x = simd.splat(*x);
+            for (vector, sum) in loaded.iter().zip(sums) {
+                *sum = simd.mul_add(x, *vector, *sum);
+            }
+        }
+    }
+    sums
+}
+
+/// Adds `sums` to as many numbers.
+#[expect(
+    unsafe_code,
+    reason = "vector loads and stores, in slices of the right length"
+)]
+#[inline(always)]
+fn add<S: Simd>(simd: S, sums: &[S::Vector; VECTORS], y: &mut [f32]) {
+    let one = simd.splat(1.0);
+    for (sum, y) in sums.iter().zip(y.chunks_exact_mut(S::LANES)) {
+        // SAFETY: the slice has `LANES` elements.
+        unsafe {
+            let sum = simd.mul_add(one, *sum, simd.load_f32(y.as_ptr()));
+            simd.store(y.as_mut_ptr(), sum);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_thread_has_its_share() {
+        let tile = TileShape {
+            rows: 12,
+            features: 32,
+        };
+        // Features alone, evenly.
+        assert_eq!(task_sizes([256, 576], tile, 2), [264, 96]);
+        assert_eq!(task_sizes([256, 4096], tile, 2), [264, 128]);
+        // More threads than tiles of features: rows too.
+        assert_eq!(task_sizes([577, 64], tile, 16), [84, 32]);
+        assert_eq!(task_sizes([9, 0], tile, 2), [12, 32]);
     }
 }
