@@ -196,6 +196,9 @@ impl<'a> Fields<'a> {
 /// Hugging Face's names of the activations.
 pub(super) const ACTIVATIONS: &[(&str, Activation)] = &[
     ("gelu", Activation::Gelu),
+    ("gelu_python", Activation::Gelu),
+    ("gelu_new", Activation::GeluTanh),
+    ("gelu_fast", Activation::GeluTanh),
     ("gelu_pytorch_tanh", Activation::GeluTanh),
     ("quick_gelu", Activation::QuickGelu),
 ];

@@ -46,11 +46,11 @@ pub(super) const GATE_UP: KeyRule =
     KeyRule::stack(&["mlp.gate_proj.", "mlp.up_proj."], "mlp.gate_up_proj.");
 
 // No model comes near these; a number beyond them is damage, and would overflow sizes further on.
-const MAX_WIDTH: usize = 1 << 17;
-const MAX_LAYERS: usize = 512;
-const MAX_HEAD_DIM: usize = 1024;
-const MAX_VOCAB: usize = 1 << 22;
-const MAX_POSITIONS: usize = 1 << 24;
+pub(super) const MAX_WIDTH: usize = 1 << 17;
+pub(super) const MAX_LAYERS: usize = 512;
+pub(super) const MAX_HEAD_DIM: usize = 1024;
+pub(super) const MAX_VOCAB: usize = 1 << 22;
+pub(super) const MAX_POSITIONS: usize = 1 << 24;
 
 fn parse(fields: &Fields<'_>) -> Result<ModelConfig> {
     for size in [
@@ -132,7 +132,7 @@ pub(super) fn decoder_config(fields: &Fields<'_>) -> Result<LlamaConfig> {
             .unwrap_or(32),
         layer,
         max_position_embeddings,
-        rope: rope_config(fields, head_dim, max_position_embeddings)?,
+        rope: whole_rope(fields, head_dim, max_position_embeddings)?,
         tie_word_embeddings: fields.flag("tie_word_embeddings")?.unwrap_or(false),
         compute: DType::F32,
         cache: DType::F32,
@@ -154,41 +154,62 @@ fn head_dim(fields: &Fields<'_>, hidden_size: usize, num_heads: usize) -> Result
     }
 }
 
-/// Reads `rope_parameters` (transformers 5), or `rope_theta` and `rope_scaling` (before).
-fn rope_config(
+/// The base of the frequencies where no file says otherwise.
+pub(super) const ROPE_THETA: f64 = 10_000.0;
+
+/// Bases that are no damage.
+pub(super) const THETAS: std::ops::RangeInclusive<f64> = 1.0..=1e12;
+
+/// A rotation of whole heads.
+fn whole_rope(
     fields: &Fields<'_>,
-    rotary_dim: usize,
+    head_dim: usize,
     max_position_embeddings: usize,
 ) -> Result<RopeConfig> {
-    const THETA: std::ops::RangeInclusive<f64> = 1.0..=1e12;
-    let parameters = match fields.object("rope_parameters")? {
-        Some(parameters) => Some(parameters),
-        None => fields.object("rope_scaling")?,
-    };
+    if let Some(parameters) = rope_parameters(fields)?
+        && let Some(factor) = parameters.number("partial_rotary_factor", 0.0..=1.0)?
+        && factor != 1.0
+    {
+        let all = vec!["1".to_string()];
+        return Err(parameters.unsupported("partial_rotary_factor", factor, all));
+    }
+    rope_config(fields, head_dim, ROPE_THETA, max_position_embeddings)
+}
+
+/// Reads `rope_parameters` (transformers 5), or `rope_theta` and `rope_scaling` (before).
+pub(super) fn rope_config(
+    fields: &Fields<'_>,
+    rotary_dim: usize,
+    default_theta: f64,
+    max_position_embeddings: usize,
+) -> Result<RopeConfig> {
+    let parameters = rope_parameters(fields)?;
     let inner_theta = match &parameters {
-        Some(parameters) => parameters.number("rope_theta", THETA)?,
+        Some(parameters) => parameters.number("rope_theta", THETAS)?,
         None => None,
     };
-    let outer_theta = fields.number("rope_theta", THETA)?;
+    let outer_theta = fields.number("rope_theta", THETAS)?;
     let scaling = match &parameters {
         Some(parameters) => rope_scaling(parameters, max_position_embeddings)?,
         None => RopeScaling::Default,
     };
     Ok(RopeConfig {
-        rope_theta: inner_theta.or(outer_theta).unwrap_or(10_000.0),
+        rope_theta: inner_theta.or(outer_theta).unwrap_or(default_theta),
         rotary_dim,
         scaling,
         precision: RopePrecision::F32,
     })
 }
 
-fn rope_scaling(fields: &Fields<'_>, max_position_embeddings: usize) -> Result<RopeScaling> {
-    if let Some(factor) = fields.number("partial_rotary_factor", 0.0..=1.0)?
-        && factor != 1.0
-    {
-        let all = vec!["1".to_string()];
-        return Err(fields.unsupported("partial_rotary_factor", factor, all));
+/// What says how positions are rotated, wherever it stands.
+pub(super) fn rope_parameters<'a>(fields: &Fields<'a>) -> Result<Option<Fields<'a>>> {
+    match fields.object("rope_parameters")? {
+        Some(parameters) => Ok(Some(parameters)),
+        None => fields.object("rope_scaling"),
     }
+}
+
+fn rope_scaling(fields: &Fields<'_>, max_position_embeddings: usize) -> Result<RopeScaling> {
     let name = if fields.text("rope_type")?.is_some() {
         "rope_type"
     } else {

@@ -5,6 +5,7 @@
 //! by walking the register, and [`VisionLanguageModel`] is what a configuration builds.
 
 mod fields;
+mod gpt_neox;
 mod image_layout;
 mod llama;
 mod llava;
@@ -25,7 +26,7 @@ pub use spec::ModelSpec;
 pub use vision_language::VisionLanguageModel;
 
 /// Every family that can be run.
-pub const FAMILIES: &[Family] = &[llava::FAMILY, llama::FAMILY];
+pub const FAMILIES: &[Family] = &[llava::FAMILY, llama::FAMILY, gpt_neox::FAMILY];
 
 /// One family of models.
 #[derive(Debug)]

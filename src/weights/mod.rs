@@ -40,9 +40,7 @@ pub use checkpoint::Checkpoint;
 pub use element::ElementType;
 pub use element::WeightType;
 pub use key_map::KeyMap;
-#[cfg(feature = "testing")]
-pub use key_rule::RowOrder;
-pub use key_rule::{KeyPattern, KeyRule};
+pub use key_rule::{KeyPattern, KeyRule, RowOrder};
 pub use load::load_module;
 pub use matrix_type::MatrixType;
 #[cfg(feature = "testing")]
