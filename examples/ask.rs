@@ -28,6 +28,9 @@ struct Arguments {
     /// Pictures, then the question
     #[arg(required = true, value_name = "[IMAGE]... QUESTION")]
     words: Vec<String>,
+    /// What the question is about, such as a passage to summarise
+    #[arg(long, value_name = "TEXT")]
+    context: Option<String>,
     #[command(flatten)]
     model: ModelArgs,
     #[command(flatten)]
@@ -46,7 +49,11 @@ fn main() -> Result<()> {
         let image = ImageInput::open(&path);
         request = request.image(image.with_context(|| format!("{}", path.display()))?);
     }
-    let request = arguments.answer.apply(request.user(question))?;
+    let request = match &arguments.context {
+        Some(context) => request.user_about(question, context),
+        None => request.user(question),
+    };
+    let request = arguments.answer.apply(request)?;
     let pipeline = arguments.model.open()?;
     if arguments.json {
         println!("{}", answer_json(&pipeline.answer(&request)?));

@@ -107,9 +107,19 @@ impl<I> AskRequest<I> {
 
     /// Adds a user message: the pictures added since the last one, and `text`.
     #[must_use]
-    pub fn user(mut self, text: impl Into<String>) -> Self {
+    pub fn user(self, text: impl Into<String>) -> Self {
+        self.user_message(Message::user(text))
+    }
+
+    /// As [`user`](Self::user), with what the question is about, such as a passage to summarise:
+    /// see [`Part::Context`].
+    #[must_use]
+    pub fn user_about(self, text: impl Into<String>, context: impl Into<String>) -> Self {
+        self.user_message(Message::user(text).with_context(context))
+    }
+
+    fn user_message(mut self, mut message: Message) -> Self {
         let images = std::mem::take(&mut self.pending_images);
-        let mut message = Message::user(text);
         let places = vec![Part::Image; images.len()];
         message.parts.splice(0..0, places);
         self.message(message, images)

@@ -152,7 +152,8 @@ fn open_answer(messages: &[Message], ending: Ending) -> Result<(&[Message], Endi
 
 /// A text beyond the limit would be rendered twice only to be refused.
 fn check_length(messages: &[Message]) -> Result<(), RequestError> {
-    let found_bytes = messages.iter().map(|message| message.text().len()).sum();
+    let said = messages.iter().flat_map(|message| &message.parts);
+    let found_bytes = said.map(|part| text_of_part(part).len()).sum();
     if found_bytes > MAX_TEXT_BYTES {
         return Err(RequestError::TooLong {
             found_bytes,
@@ -276,14 +277,8 @@ struct Render<'a> {
 
 impl Render<'_> {
     fn pieces(&self) -> Result<Vec<Piece>> {
-        let texts =
-            self.messages
-                .iter()
-                .flat_map(|message| &message.parts)
-                .map(|part| match part {
-                    Part::Text(text) => text.as_str(),
-                    Part::Image => "",
-                });
+        let parts = self.messages.iter().flat_map(|message| &message.parts);
+        let texts = parts.map(text_of_part);
         let marks = Marks::absent_from(texts.chain([self.template.source.as_str()]))?;
         let unmarked = self.render(str::to_string)?;
         let marked = self.render(|text| marks.around(text));
@@ -318,7 +313,7 @@ impl Render<'_> {
 
     fn content_text(&self, message: &Message, mark: impl Fn(&str) -> String) -> Value {
         let parts = message.parts.iter().map(|part| match part {
-            Part::Text(text) => mark(text),
+            Part::Text(text) | Part::Context(text) => mark(text),
             Part::Image => self.image_token.unwrap_or_default().to_string(),
         });
         Value::from(parts.collect::<Vec<_>>().join("\n"))
@@ -342,13 +337,20 @@ impl Render<'_> {
 
 fn content_parts(message: &Message, mark: impl Fn(&str) -> String) -> Value {
     let parts = message.parts.iter().map(|part| match part {
-        Part::Text(text) => Value::from_pairs([
+        Part::Text(text) | Part::Context(text) => Value::from_pairs([
             ("type", Value::from("text")),
             ("text", Value::from(mark(text))),
         ]),
         Part::Image => Value::from_pairs([("type", Value::from("image"))]),
     });
     Value::from(parts.collect::<Vec<_>>())
+}
+
+fn text_of_part(part: &Part) -> &str {
+    match part {
+        Part::Text(text) | Part::Context(text) => text,
+        Part::Image => "",
+    }
 }
 
 fn text_of(pieces: &[Piece]) -> String {

@@ -29,6 +29,9 @@ impl Role {
 pub enum Part {
     /// Text. It never becomes a control token, whatever it spells.
     Text(String),
+    /// What the question is about, such as a passage to summarise. Formats with a place for it, as
+    /// Alpaca's `### Input:` and KoAlpaca's `### 맥락:`, write it there; for others it is text.
+    Context(String),
     /// A picture: the first in a conversation stands for the first picture of the request, the
     /// second for the second.
     Image,
@@ -83,6 +86,12 @@ impl Message {
         self
     }
 
+    /// Puts what the question is about behind it.
+    pub fn with_context(mut self, context: impl Into<String>) -> Self {
+        self.parts.push(Part::Context(context.into()));
+        self
+    }
+
     /// The pictures in the message.
     pub(crate) fn num_images(&self) -> usize {
         self.parts
@@ -93,11 +102,26 @@ impl Message {
 
     /// The texts of the message, one a line.
     pub(crate) fn text(&self) -> String {
-        let texts = self.parts.iter().filter_map(|part| match part {
+        self.lines(|part| match part {
             Part::Text(text) => Some(text.as_str()),
-            Part::Image => None,
-        });
-        texts.collect::<Vec<_>>().join("\n")
+            Part::Context(_) | Part::Image => None,
+        })
+    }
+
+    /// What the message is about, one a line.
+    pub(crate) fn context(&self) -> String {
+        self.lines(|part| match part {
+            Part::Context(text) => Some(text.as_str()),
+            Part::Text(_) | Part::Image => None,
+        })
+    }
+
+    fn lines<'m>(&'m self, line: impl Fn(&'m Part) -> Option<&'m str>) -> String {
+        self.parts
+            .iter()
+            .filter_map(line)
+            .collect::<Vec<_>>()
+            .join("\n")
     }
 }
 
@@ -252,9 +276,10 @@ mod tests {
 
     #[test]
     fn the_texts_of_a_message_are_lines() {
-        let mut message = Message::user("one").with_image();
+        let mut message = Message::user("one").with_image().with_context("about");
         message.parts.push(Part::Text("two".to_string()));
         assert_eq!(message.text(), "one\ntwo");
+        assert_eq!(message.context(), "about");
         assert_eq!(message.num_images(), 1);
     }
 }

@@ -29,12 +29,16 @@ pub struct ConversationTemplate {
     pub aliases: &'static [&'static str],
     /// The system text where the request brings none.
     pub default_system: &'static str,
+    /// The same where the first question says what it is about.
+    pub default_system_with_context: &'static str,
     /// Strings at which an answer ends, besides the end token.
     pub stop: &'static [&'static str],
     /// What stands around the system text, where there is one.
     system: Around,
     system_place: SystemPlace,
     user: Around,
+    /// What stands around what a question is about, behind the question.
+    context: Around,
     assistant: Around,
     /// What stands between an answer and the next question.
     between_turns: &'static str,
@@ -69,10 +73,12 @@ const PLAIN: ConversationTemplate = ConversationTemplate {
     name: "plain",
     aliases: &[],
     default_system: "",
+    default_system_with_context: "",
     stop: &[],
     system: around("", "\n"),
     system_place: SystemPlace::Front,
     user: around("", ""),
+    context: around("\n", ""),
     assistant: around("", "\n"),
     between_turns: "",
     generation_prompt: "",
@@ -116,7 +122,14 @@ pub const TEMPLATES: &[ConversationTemplate] = &[
     },
     ConversationTemplate {
         name: "vicuna_v1.1",
-        aliases: &["vicuna", "vicuna_v1", "llava", "kovicuna"],
+        aliases: &[
+            "vicuna",
+            "vicuna_v1",
+            "vicuna_v1.3",
+            "vicuna_v1.5",
+            "llava",
+            "kovicuna",
+        ],
         default_system: "A chat between a curious user and an artificial intelligence assistant. \
              The assistant gives helpful, detailed, and polite answers to the user's questions.",
         system: around("", " "),
@@ -130,10 +143,35 @@ pub const TEMPLATES: &[ConversationTemplate] = &[
         name: "alpaca",
         default_system: "Below is an instruction that describes a task. Write a response that \
              appropriately completes the request.",
+        default_system_with_context: "Below is an instruction that describes a task, paired with \
+             an input that provides further context. Write a response that appropriately \
+             completes the request.",
         system: around("", "\n\n"),
         user: around("### Instruction:\n", "\n\n"),
+        context: around("\n\n### Input:\n", ""),
         assistant: around("### Response:", "{eos}\n\n"),
         generation_prompt: "### Response:",
+        image: around("", "\n"),
+        ..PLAIN
+    },
+    // English and Korean, as the LLaMA models were trained; those on Polyglot have Korean alone.
+    ConversationTemplate {
+        name: "koalpaca_v1.0",
+        aliases: &["koalpaca_llama"],
+        default_system: "Below is an instruction that describes a task.\n\
+            아래는 작업을 설명하는 명령어입니다.\n\n\
+            Write a response that appropriately completes the request.\n\
+            명령어에 따른 요청을 적절히 완료하는 응답을 작성하세요.",
+        default_system_with_context: "Below is an instruction that describes a task, paired with \
+            an input that provides further context.\n\
+            아래는 작업을 설명하는 명령어와 추가적 맥락을 제공하는 입력이 짝을 이루는 예제입니다.\n\n\
+            Write a response that appropriately completes the request.\n\
+            요청을 적절히 완료하는 응답을 작성하세요.",
+        system: around("", "\n\n"),
+        user: around("### Instruction(명령어):\n", "\n\n"),
+        context: around("\n\n### Input(입력):\n", ""),
+        assistant: around("### Response(응답):", "{eos}\n\n"),
+        generation_prompt: "### Response(응답):",
         image: around("", "\n"),
         ..PLAIN
     },
@@ -143,6 +181,7 @@ pub const TEMPLATES: &[ConversationTemplate] = &[
         stop: &["###"],
         system: around("### 맥락: ", "\n\n"),
         user: around("### 질문: ", "\n\n"),
+        context: around("\n\n### 맥락: ", ""),
         assistant: around("### 답변: ", "{eos}"),
         generation_prompt: "### 답변:",
         image: around("", "\n"),
@@ -240,12 +279,19 @@ impl ConversationTemplate {
 
     /// Every text that the template itself writes.
     pub(crate) fn texts(&self) -> impl Iterator<Item = &'static str> {
-        let around = [self.system, self.user, self.assistant, self.image];
+        let around = [
+            self.system,
+            self.user,
+            self.context,
+            self.assistant,
+            self.image,
+        ];
         let around = around
             .into_iter()
             .flat_map(|around| [around.before, around.behind]);
         around.chain([
             self.default_system,
+            self.default_system_with_context,
             self.between_turns,
             self.generation_prompt,
         ])
@@ -262,14 +308,18 @@ impl ConversationTemplate {
     pub(crate) fn render(&self, messages: &[Message], ending: Ending) -> Result<Prompt> {
         check_content(messages)?;
         check_order(messages, ending)?;
-        let mut writer = PromptWriter {
-            template: self,
-            pieces: Vec::new(),
-            num_images: 0,
-        };
         let (system, turns) = match messages.split_first() {
             Some((first, turns)) if first.role == Role::System => (Some(first.text()), turns),
             _ => (None, messages),
+        };
+        let is_about = turns
+            .first()
+            .is_some_and(|first| !first.context().is_empty());
+        let mut writer = PromptWriter {
+            template: self,
+            default_system: self.default_system(is_about),
+            pieces: Vec::new(),
+            num_images: 0,
         };
         if self.system_place == SystemPlace::Front {
             writer.system(system.as_deref());
@@ -295,17 +345,25 @@ impl ConversationTemplate {
         }
         Ok(Prompt::new(writer.pieces, Bos::First).with_image_border(self.image_border))
     }
+
+    fn default_system(&self, has_context: bool) -> &'static str {
+        match self.default_system_with_context {
+            with_context if has_context && !with_context.is_empty() => with_context,
+            _ => self.default_system,
+        }
+    }
 }
 
 struct PromptWriter<'a> {
     template: &'a ConversationTemplate,
+    default_system: &'static str,
     pieces: Vec<Piece>,
     num_images: usize,
 }
 
 impl PromptWriter<'_> {
     fn system(&mut self, text: Option<&str>) {
-        let default = self.template.default_system;
+        let default = self.default_system;
         let piece = match text {
             Some(text) => Piece::Message(text.to_string()),
             None => Piece::Template(default.to_string()),
@@ -325,6 +383,12 @@ impl PromptWriter<'_> {
             self.write(self.template.image.behind);
         }
         self.pieces.push(Piece::Message(message.text()));
+        let context = message.context();
+        if !context.is_empty() {
+            self.write(self.template.context.before);
+            self.pieces.push(Piece::Message(context));
+            self.write(self.template.context.behind);
+        }
     }
 
     fn answer(&mut self, message: &Message) {

@@ -296,7 +296,7 @@ fn said_around<B: VlmBackend>(session: &burn_vlm::Session<B>) -> AskRequest<Enco
     let parts = before.flat_map(|message| &message.parts);
     let texts = parts.filter_map(|part| match part {
         Part::Text(text) => Some(text.as_str()),
-        Part::Image => None,
+        Part::Context(_) | Part::Image => None,
     });
     let texts: Vec<&str> = texts.chain([SECOND]).collect();
     AskRequest::new().user(texts.join(" "))

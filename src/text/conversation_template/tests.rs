@@ -65,6 +65,16 @@ fn every_template_writes_two_turns_as_its_models_were_trained() {
             ),
         ),
         (
+            "koalpaca_v1.0",
+            "Below is an instruction that describes a task.\n\
+             아래는 작업을 설명하는 명령어입니다.\n\n\
+             Write a response that appropriately completes the request.\n\
+             명령어에 따른 요청을 적절히 완료하는 응답을 작성하세요.\n\n\
+             ### Instruction(명령어):\n[0]\nq1\n\n### Response(응답):a1</s>\n\n\
+             ### Instruction(명령어):\nq2\n\n### Response(응답):"
+                .to_string(),
+        ),
+        (
             "koalpaca",
             "### 질문: [0]\nq1\n\n### 답변: a1</s>### 질문: q2\n\n### 답변:".to_string(),
         ),
@@ -139,6 +149,36 @@ fn a_system_message_takes_the_place_of_the_default() {
     assert_eq!(
         render("vicuna_v1.1", &silent, Ending::GenerationPrompt),
         "USER: q ASSISTANT:"
+    );
+}
+
+#[test]
+fn what_a_question_is_about_has_a_place_of_its_own() {
+    let messages = [Message::user("q").with_context("c")];
+    for (name, text) in [
+        (
+            "alpaca",
+            "Below is an instruction that describes a task, paired with an input that provides \
+             further context. Write a response that appropriately completes the request.\n\n\
+             ### Instruction:\nq\n\n### Input:\nc\n\n### Response:",
+        ),
+        (
+            "koalpaca_v1.0",
+            "Below is an instruction that describes a task, paired with an input that provides \
+             further context.\n아래는 작업을 설명하는 명령어와 추가적 맥락을 제공하는 입력이 짝을 이루는 \
+             예제입니다.\n\nWrite a response that appropriately completes the request.\n요청을 적절히 \
+             완료하는 응답을 작성하세요.\n\n### Instruction(명령어):\nq\n\n### Input(입력):\nc\n\n\
+             ### Response(응답):",
+        ),
+        ("koalpaca", "### 질문: q\n\n### 맥락: c\n\n### 답변:"),
+        ("plain", "q\nc"),
+    ] {
+        assert_eq!(render(name, &messages, Ending::GenerationPrompt), text);
+    }
+    let system = [Message::system("s"), messages[0].clone()];
+    assert_eq!(
+        render("alpaca", &system, Ending::GenerationPrompt),
+        "s\n\n### Instruction:\nq\n\n### Input:\nc\n\n### Response:"
     );
 }
 
