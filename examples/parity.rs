@@ -17,7 +17,7 @@ use burn::tensor::{DType, Tensor, TensorData};
 use burn_vlm::generation::{DecoderInput, InputImage};
 use burn_vlm::kernels::{SplicedRows, VlmBackend};
 use burn_vlm::nn::{LogitsFor, RopePrecision};
-use burn_vlm::{AnyPipeline, DeviceName, LoadOptions, MultimodalPipeline, PipelineVisitor};
+use burn_vlm::{AnyPipeline, DeviceName, MultimodalPipeline, PipelineVisitor};
 use clap::Parser;
 use serde_json::json;
 
@@ -65,7 +65,7 @@ fn compare_with(
     fixture: &Fixture,
     precision: RopePrecision,
 ) -> Result<Comparison> {
-    let options = LoadOptions::new().with_rope_precision(precision);
+    let options = fixture.options().with_rope_precision(precision);
     let model = arguments.folder.join("model");
     let pipeline = AnyPipeline::open(model, arguments.device, &options)?;
     let stages = pipeline.visit(Stages { fixture })?;

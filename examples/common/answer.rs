@@ -1,9 +1,8 @@
 //! How an answer is asked for, and how it is shown while it comes.
 
 use std::io::Write;
-use std::path::PathBuf;
 
-use anyhow::{Result, bail};
+use anyhow::Result;
 use burn_vlm::{Answer, AskRequest, SampleOptions, Sampling};
 use clap::Args;
 
@@ -22,17 +21,11 @@ pub(crate) struct AnswerArgs {
     /// Prompt format: a template's name, or chat_template for the model's own
     #[arg(long, value_name = "NAME")]
     pub(crate) template: Option<String>,
-    /// LoRA adapter (not available in this version)
-    #[arg(long, value_name = "DIR")]
-    pub(crate) adapter: Option<PathBuf>,
 }
 
 impl AnswerArgs {
     /// Puts the settings on a request.
     pub(crate) fn apply<I>(&self, request: AskRequest<I>) -> Result<AskRequest<I>> {
-        if self.adapter.is_some() {
-            bail!("adapters are not available in this version: merge the adapter into the model");
-        }
         let mut request = request.sampling(self.sampling()).seed(self.seed);
         if let Some(tokens) = self.max_new_tokens {
             request = request.max_new_tokens(tokens);

@@ -1,13 +1,13 @@
 //! A question, and what a reference implementation computed for it.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use burn::tensor::Tensor;
 use burn_vlm::kernels::VlmBackend;
 use burn_vlm::text::{Message, Part, Role};
 use burn_vlm::weights::{Checkpoint, WeightType};
-use burn_vlm::{AskRequest, ImageInput, MultimodalPipeline};
+use burn_vlm::{AskRequest, ImageInput, LoadOptions, MultimodalPipeline};
 use serde::Deserialize;
 
 /// `request.json` with the pictures it names, `reference.json` and `reference.safetensors` of a
@@ -17,6 +17,8 @@ pub(crate) struct Fixture {
     reference: ReferenceFile,
     tensors: Checkpoint,
     pub(crate) images: Vec<ImageInput>,
+    /// The adapter that the model is opened with.
+    adapter: Option<PathBuf>,
 }
 
 #[derive(Deserialize)]
@@ -62,15 +64,13 @@ impl Fixture {
         };
         let request: RequestFile =
             serde_json::from_slice(&read("request.json")?).context("request.json")?;
-        if request.adapter.is_some() {
-            bail!("the request names an adapter, which is not available in this version");
-        }
         let parts = request.messages.iter().flat_map(|message| &message.content);
         let files = parts.filter_map(|part| match part {
             PartFile::Image { file } => Some(folder.join(file)),
             PartFile::Text { .. } => None,
         });
         Ok(Self {
+            adapter: request.adapter.as_ref().map(|name| folder.join(name)),
             images: files
                 .map(|file| Ok(ImageInput::open(file)?))
                 .collect::<Result<_>>()?,
@@ -79,6 +79,12 @@ impl Fixture {
             tensors: Checkpoint::open_files(&[folder.join("reference.safetensors")])?,
             request,
         })
+    }
+
+    /// How the model of the fixture is opened.
+    pub(crate) fn options(&self) -> LoadOptions {
+        let adapters = self.adapter.iter();
+        adapters.fold(LoadOptions::new(), LoadOptions::with_adapter)
     }
 
     /// The request, over pictures of any kind.

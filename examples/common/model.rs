@@ -29,6 +29,9 @@ pub(crate) struct ModelArgs {
     /// What linear and embedding weights are kept in
     #[arg(long, value_name = "TYPE", default_value = "as-stored")]
     pub(crate) weights: Weights,
+    /// Folder of a LoRA adapter to merge into the weights; may be given more than once
+    #[arg(long, value_name = "DIR")]
+    pub(crate) adapter: Vec<PathBuf>,
 }
 
 /// The weight types of the design; not all are built yet.
@@ -54,7 +57,9 @@ impl ModelArgs {
         let folder = self.folder();
         let bar = progress_bar();
         let shown = Mutex::new(bar.clone());
-        let options = LoadOptions::new()
+        let adapters = self.adapter.iter();
+        let options = adapters
+            .fold(LoadOptions::new(), LoadOptions::with_adapter)
             .with_weights(self.matrix_type()?)
             .with_progress(move |progress| {
                 if let Ok(bar) = shown.lock() {

@@ -217,6 +217,21 @@ pub enum CheckpointError {
         /// The other tensor.
         second: String,
     },
+    /// An adapter changes what the model does not have, or has in another size.
+    #[error(
+        "the adapter in {}{} does not fit this model: {report}; open the model it was trained on",
+        adapter.display(), made_for(base.as_deref())
+    )]
+    AdapterMismatch {
+        /// The folder of the adapter.
+        adapter: PathBuf,
+        /// The model that the adapter says it was trained on.
+        base: Option<String>,
+        /// Its tensors that do not fit.
+        tensors: Vec<String>,
+        /// The load report in words.
+        report: String,
+    },
     /// Checkpoint and model do not fit: parameters without a tensor, or tensors without a parameter.
     #[error(
         "the weights do not fit the model: {}; are weights and config.json of one model",
@@ -245,6 +260,10 @@ fn list(names: &[String]) -> String {
         0 => listed,
         rest => format!("{listed} and {rest} more"),
     }
+}
+
+fn made_for(base: Option<&str>) -> String {
+    base.map_or_else(String::new, |base| format!(", made for {base},"))
 }
 
 fn hint(nearest: Option<&str>) -> String {

@@ -108,7 +108,8 @@ fn head_dim(fields: &Fields<'_>, hidden_size: usize, num_heads: usize) -> Result
     match hidden_size / num_heads {
         head_dim @ 2..=MAX_HEAD_DIM if head_dim * num_heads == hidden_size => Ok(head_dim),
         _ => {
-            let expected = format!("a divisor of hidden_size {hidden_size} into heads of 2 to 1024");
+            let expected =
+                format!("a divisor of hidden_size {hidden_size} into heads of 2 to 1024");
             Err(fields.out_of_range("num_attention_heads", num_heads, expected))
         }
     }
@@ -132,6 +133,8 @@ fn partial_rope(
         let expected = format!("a share of {head_dim} that is an even number from 2");
         return Err(fields.out_of_range("rotary_pct", factor, expected));
     }
-    let theta = fields.number("rotary_emb_base", THETAS)?.unwrap_or(ROPE_THETA);
+    let theta = fields
+        .number("rotary_emb_base", THETAS)?
+        .unwrap_or(ROPE_THETA);
     rope_config(fields, rotary_dim, theta, max_position_embeddings)
 }

@@ -14,7 +14,8 @@ use crate::weights::{KeyMap, KeyRule};
 
 pub(super) const FAMILY: Family = Family {
     name: "llama",
-    architectures: &["LlamaForCausalLM"],
+    // The second is how the first conversions were written.
+    architectures: &["LlamaForCausalLM", "LLaMAForCausalLM"],
     model_type: "llama",
     default_template: "plain",
     // A tokenizer leaves the whole prompt to the template.

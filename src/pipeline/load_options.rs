@@ -1,6 +1,7 @@
 //! How a model is opened.
 
 use std::fmt;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use burn::tensor::DType;
@@ -27,6 +28,7 @@ pub struct LoadOptions {
     pub(super) compute: ComputeType,
     pub(super) cache: Option<ComputeType>,
     pub(super) rope_precision: RopePrecision,
+    pub(super) adapters: Vec<PathBuf>,
     pub(super) progress: Option<Arc<Progress>>,
 }
 
@@ -88,6 +90,16 @@ impl LoadOptions {
         self
     }
 
+    /// Merges a low-rank adapter into the weights while they are loaded: a folder with PEFT's
+    /// `adapter_config.json` and `adapter_model.safetensors` or `.bin`. Called more than once, all of
+    /// them are added. A matrix that an adapter changes is kept in the wider of the two stored types,
+    /// unless [`with_weights`](Self::with_weights) names one.
+    #[must_use]
+    pub fn with_adapter(mut self, folder: impl Into<PathBuf>) -> Self {
+        self.adapters.push(folder.into());
+        self
+    }
+
     /// What counts as a checkpoint that fits the model.
     #[must_use]
     pub fn with_strictness(mut self, strictness: Strictness) -> Self {
@@ -146,6 +158,7 @@ impl fmt::Debug for LoadOptions {
             .field("compute", &self.compute)
             .field("cache", &self.cache)
             .field("rope_precision", &self.rope_precision)
+            .field("adapters", &self.adapters)
             .field("has_progress", &self.progress.is_some())
             .finish()
     }

@@ -37,7 +37,10 @@ impl<B: VlmBackend> ModelParts<B> {
         let vision = spec.config.vision.as_ref();
         let preprocess = vision.map(|vision| open_preprocess(folder, vision));
         let preprocess = preprocess.transpose()?;
-        let checkpoint = Checkpoint::open(folder)?;
+        let mut checkpoint = Checkpoint::open(folder)?;
+        for adapter in &options.adapters {
+            checkpoint.add_adapter(adapter)?;
+        }
         let (model, load_report) = load_weights(&checkpoint, &spec, device, options)?;
         Ok(Self {
             spec,

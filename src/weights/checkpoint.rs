@@ -6,11 +6,13 @@ use std::path::Path;
 
 use burn::tensor::TensorData;
 
+use super::adapter::{Adapter, Origin};
 use super::element::WeightType;
 use super::file::WeightFile;
 use super::folder::{Folder, FolderWeights};
 use super::format::read_tensors;
 use super::index::ShardIndex;
+use super::key_rule::KeyRule;
 use super::limits::{MAX_SHARDS, MAX_TENSORS};
 use super::near_miss::nearest;
 use super::source::{NamedTensor, Source};
@@ -40,6 +42,8 @@ use crate::error::{CheckpointError, Result};
 pub struct Checkpoint {
     files: Vec<WeightFile>,
     tensors: BTreeMap<String, FiledTensor>,
+    adapters: Vec<Origin>,
+    adapter_rules: Vec<KeyRule>,
 }
 
 #[derive(Debug)]
@@ -47,6 +51,8 @@ struct FiledTensor {
     /// Position in `files`.
     file: usize,
     entry: TensorEntry,
+    /// Position in `adapters`, where it comes from one.
+    adapter: Option<usize>,
 }
 
 impl Checkpoint {
@@ -88,6 +94,34 @@ impl Checkpoint {
             checkpoint.add_all(file)?;
         }
         Ok(checkpoint)
+    }
+
+    /// Adds a low-rank adapter: a folder with `adapter_config.json` and `adapter_model.safetensors`
+    /// or `.bin`, as PEFT saves them. What is loaded from here on is the model with the adapter
+    /// merged: its products are added in f32 while weights are read, and what it saved whole takes
+    /// the place of the model's own. Several adapters add up.
+    ///
+    /// # Errors
+    ///
+    /// [`CheckpointError`] if the folder holds no adapter, a damaged one, or one that is more than
+    /// products to be added, such as DoRA. That it fits the model is found when that is loaded:
+    /// [`CheckpointError::AdapterMismatch`].
+    pub fn add_adapter(&mut self, folder: impl AsRef<Path>) -> Result<()> {
+        let adapter = Adapter::open(folder.as_ref(), self.adapter_rules.len())?;
+        self.adapters.push(adapter.origin);
+        self.adapter_rules.extend(adapter.rules);
+        self.add(adapter.file, adapter.tensors, Some(self.adapters.len() - 1))
+    }
+
+    /// How the factors of the adapters are called.
+    pub(super) fn adapter_rules(&self) -> &[KeyRule] {
+        &self.adapter_rules
+    }
+
+    /// Where the tensor `name` comes from, if from an adapter.
+    pub(super) fn adapter_of(&self, name: &str) -> Option<&Origin> {
+        let adapter = self.tensors.get(name)?.adapter?;
+        self.adapters.get(adapter)
     }
 
     /// The tensors in the order of their names.
@@ -148,6 +182,8 @@ impl Checkpoint {
         Self {
             files: Vec::new(),
             tensors: BTreeMap::new(),
+            adapters: Vec::new(),
+            adapter_rules: Vec::new(),
         }
     }
 
@@ -165,7 +201,7 @@ impl Checkpoint {
 
     fn add_all(&mut self, file: WeightFile) -> Result<()> {
         let tensors = read_tensors(&file)?;
-        self.add(file, tensors)
+        self.add(file, tensors, None)
     }
 
     fn add_shards(&mut self, folder: &Folder, index_path: &Path, index: &ShardIndex) -> Result<()> {
@@ -178,19 +214,34 @@ impl Checkpoint {
             let file = folder.open_file(shard)?;
             let mut tensors = read_tensors(&file)?;
             tensors.retain(|tensor, _| index.allows(tensor, shard));
-            self.add(file, tensors)?;
+            self.add(file, tensors, None)?;
         }
         Ok(())
     }
 
-    fn add(&mut self, file: WeightFile, tensors: BTreeMap<String, TensorEntry>) -> Result<()> {
+    fn add(
+        &mut self,
+        file: WeightFile,
+        tensors: BTreeMap<String, TensorEntry>,
+        adapter: Option<usize>,
+    ) -> Result<()> {
         let count = (self.tensors.len() + tensors.len()) as u64;
         file.require_at_most(MAX_TENSORS as u64, "the number of tensors", count)?;
         self.files.push(file);
         let file = self.files.len() - 1;
         for (name, entry) in tensors {
+            let tensor = FiledTensor {
+                file,
+                entry,
+                adapter,
+            };
             match self.tensors.entry(name) {
-                Entry::Vacant(vacant) => vacant.insert(FiledTensor { file, entry }),
+                Entry::Vacant(vacant) => {
+                    vacant.insert(tensor);
+                }
+                Entry::Occupied(mut own) if own.get().adapter.is_none() && adapter.is_some() => {
+                    own.insert(tensor);
+                }
                 Entry::Occupied(occupied) => {
                     let tensor = occupied.key().clone();
                     let first = self.files[occupied.get().file].path().to_path_buf();

@@ -1,11 +1,14 @@
 //! Whether the tensors that stand for one parameter make it, and from which of their rows.
 
+use std::ops::Range;
+
 use super::element::num_elements;
+use super::fit_updates::{PlacedUpdate, runs};
 use super::key_map::{KeyMap, Place, Role};
 use super::key_rule::RowOrder;
 use super::parameters::Parameter;
 use super::report::{LoadReport, MismatchedParameter, MissingParameter};
-use super::source::{LowRank, NamedTensor, Piece};
+use super::source::{NamedTensor, Piece};
 
 /// A tensor and the place that its name gives it in a module.
 #[derive(Clone, Debug)]
@@ -27,7 +30,7 @@ pub(super) struct Fit<'f, 'c> {
     pub(super) report: &'f mut LoadReport,
 }
 
-impl<'c> Fit<'_, 'c> {
+impl<'f, 'c> Fit<'f, 'c> {
     /// What the parameter is made of, outer rows first.
     pub(super) fn pieces(&mut self) -> Result<Vec<Piece<'c>>, Misfit> {
         let parts: Vec<_> = (0..self.parts().len())
@@ -36,27 +39,40 @@ impl<'c> Fit<'_, 'c> {
         self.require_parts(&parts)?;
         self.require_shapes(&parts)?;
         let zero_rows = self.zero_rows(&parts)?;
-        let mut pieces = Ok(Vec::new());
-        for (index, values) in parts.into_iter().enumerate() {
-            let part = match values {
-                Some(tensor) => self.part(index, tensor),
-                None => Ok(vec![Piece::Zeros(zero_rows * self.row_len())]),
-            };
-            // What follows a misfit is looked at too: the report shall be complete.
-            pieces = pieces.and_then(|pieces| Ok([pieces, part?].concat()));
+        let part_rows: Vec<usize> = parts
+            .iter()
+            .map(|values| values.map_or(zero_rows, |tensor| tensor.num_rows()))
+            .collect();
+        let updates = self.updates(&part_rows)?;
+        let mut pieces = Vec::new();
+        let mut first_row = 0;
+        for (values, num_rows) in parts.into_iter().zip(part_rows) {
+            match values {
+                Some(tensor) => pieces.extend(self.part(first_row, tensor, &updates)),
+                None => pieces.push(Piece::Zeros(num_rows * self.row_len())),
+            }
+            first_row += num_rows;
         }
-        pieces
+        Ok(pieces)
     }
 
-    fn parts(&self) -> &[String] {
-        &self.candidates[0].place.parts
+    /// The parts that hold the values; where no tensor does, those of the first factor.
+    pub(super) fn parts(&self) -> &'f [String] {
+        let first = self.first_values().unwrap_or(&self.candidates[0]);
+        &first.place.parts
+    }
+
+    pub(super) fn first_values(&self) -> Option<&'f Candidate<'c>> {
+        let mut candidates = self.candidates.iter();
+        candidates.find(|candidate| candidate.place.role == Role::Values)
     }
 
     /// The tensors of one part.
-    fn of_part(&self, index: usize) -> impl Iterator<Item = &Candidate<'c>> {
+    fn of_part(&self, index: usize) -> impl Iterator<Item = &'f Candidate<'c>> {
+        let path = &self.parts()[index];
         self.candidates
             .iter()
-            .filter(move |candidate| candidate.place.index == index)
+            .filter(move |candidate| candidate.place.part() == path)
     }
 
     fn values(&self, index: usize) -> Option<NamedTensor<'c>> {
@@ -65,12 +81,12 @@ impl<'c> Fit<'_, 'c> {
             .map(|candidate| candidate.tensor)
     }
 
-    fn num_rows(&self) -> usize {
+    pub(super) fn num_rows(&self) -> usize {
         self.parameter.shape.first().copied().unwrap_or(1)
     }
 
     /// Elements of one row of the parameter.
-    fn row_len(&self) -> usize {
+    pub(super) fn row_len(&self) -> usize {
         self.parameter.shape.iter().skip(1).product()
     }
 
@@ -83,11 +99,16 @@ impl<'c> Fit<'_, 'c> {
     /// Every part must have a tensor or be zeros. Zeros are not updated: what a product is added
     /// to must be there.
     fn require_parts(&mut self, parts: &[Option<NamedTensor<'c>>]) -> Result<(), Misfit> {
+        let has_factors = |index: usize| {
+            let whole = |candidate: &Candidate| candidate.place.parts.len() == 1;
+            let any_whole = self.candidates.iter().any(whole);
+            any_whole || self.of_part(index).next().is_some()
+        };
         let found: usize = parts.iter().flatten().map(NamedTensor::num_rows).sum();
         let rest = self.shape_of(self.num_rows().saturating_sub(found));
         let is_missing = |index: usize| {
             let may_be_zeros = self.key_map.allows_zeros(&self.parts()[index]);
-            parts[index].is_none() && (!may_be_zeros || self.of_part(index).next().is_some())
+            parts[index].is_none() && (!may_be_zeros || has_factors(index))
         };
         let missing: Vec<_> = (0..parts.len())
             .filter(|index| is_missing(*index))
@@ -148,54 +169,32 @@ impl<'c> Fit<'_, 'c> {
         Err(Misfit)
     }
 
-    /// The rows of one tensor in the wanted order, with what is added to them.
-    fn part(&mut self, index: usize, tensor: NamedTensor<'c>) -> Result<Vec<Piece<'c>>, Misfit> {
-        let update = self.update(index, tensor)?;
+    /// The rows of one tensor, of which the parameter's row `first_row` is the first, in the wanted
+    /// order and with what is added to them.
+    fn part(
+        &self,
+        first_row: usize,
+        tensor: NamedTensor<'c>,
+        updates: &[PlacedUpdate<'c>],
+    ) -> Vec<Piece<'c>> {
         let num_rows = tensor.num_rows();
         let ranges = match self.key_map.row_order(tensor.name) {
             Some(order) => order.ranges(num_rows),
             None => std::iter::once(0..num_rows).collect(),
         };
-        let piece = |rows| Piece::Rows {
+        let placed = ranges
+            .into_iter()
+            .map(|rows| rows.start + first_row..rows.end + first_row);
+        let runs = placed.flat_map(|rows| runs(updates, rows));
+        let piece = |(rows, updates): (Range<usize>, _)| Piece::Rows {
             tensor,
-            rows,
-            update,
+            rows: rows.start - first_row..rows.end - first_row,
+            updates,
         };
-        Ok(ranges.into_iter().map(piece).collect())
+        runs.map(piece).collect()
     }
 
-    /// What is added to a tensor: two factors, or neither.
-    fn update(
-        &mut self,
-        index: usize,
-        values: NamedTensor<'c>,
-    ) -> Result<Option<LowRank<'c>>, Misfit> {
-        let (mut downs, mut ups) = (None, None);
-        for Candidate { tensor, place } in self.of_part(index) {
-            match &place.role {
-                Role::Values => {}
-                Role::Down { scale, up } => downs = Some((*tensor, *scale, up.clone())),
-                Role::Up { down } => ups = Some((*tensor, down.clone())),
-            }
-        }
-        let (num_rows, row_len) = (values.num_rows(), self.row_len());
-        match (downs, ups) {
-            (None, None) => Ok(None),
-            (Some((down, scale, _)), Some((up, _))) => {
-                let rank = down.num_rows();
-                self.require_shape(&down, vec![rank, row_len])?;
-                self.require_shape(&up, vec![num_rows, rank])?;
-                Ok(Some(LowRank { down, up, scale }))
-            }
-            (Some((down, _, up)), None) => Err(self.missing(up, vec![num_rows, down.num_rows()])),
-            (None, Some((up, down))) => {
-                let rank = up.info.shape().last().copied().unwrap_or(1);
-                Err(self.missing(down, vec![rank, row_len]))
-            }
-        }
-    }
-
-    fn require_shape(
+    pub(super) fn require_shape(
         &mut self,
         tensor: &NamedTensor<'c>,
         expected: Vec<usize>,
@@ -206,7 +205,7 @@ impl<'c> Fit<'_, 'c> {
         }
     }
 
-    fn missing(&mut self, part: String, shape: Vec<usize>) -> Misfit {
+    pub(super) fn missing(&mut self, part: String, shape: Vec<usize>) -> Misfit {
         let path = self.parameter.path.clone();
         self.report.missing.push(MissingParameter {
             part: (part != path).then_some(part),
@@ -217,7 +216,7 @@ impl<'c> Fit<'_, 'c> {
         Misfit
     }
 
-    fn mismatched(&mut self, tensor: &NamedTensor<'c>, expected: Vec<usize>) -> Misfit {
+    pub(super) fn mismatched(&mut self, tensor: &NamedTensor<'c>, expected: Vec<usize>) -> Misfit {
         self.report.mismatched.push(MismatchedParameter {
             path: self.parameter.path.clone(),
             tensor: tensor.name.to_string(),

@@ -102,6 +102,22 @@ impl Folder {
         WeightFile::open(&self.contained(name)?)
     }
 
+    /// Opens the first of `names` that is in the folder.
+    ///
+    /// # Errors
+    ///
+    /// [`CheckpointError::Missing`] if none is, and as [`open_file`](Self::open_file).
+    pub(super) fn open_first(&self, names: &[&str]) -> Result<WeightFile> {
+        match names.iter().find(|name| self.path.join(name).exists()) {
+            Some(name) => self.open_file(name),
+            None => Err(CheckpointError::Missing {
+                folder: self.path.clone(),
+                looked_for: names.iter().map(|name| (*name).to_string()).collect(),
+            }
+            .into()),
+        }
+    }
+
     /// Names among `names` that are not in the folder.
     pub(super) fn missing<'n>(&self, names: impl Iterator<Item = &'n String>) -> Vec<String> {
         names

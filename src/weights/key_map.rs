@@ -53,12 +53,34 @@ pub(super) enum Role {
         scale: f32,
         /// Path of the other factor.
         up: String,
+        /// Position of the rule that tells the two from others.
+        rule: usize,
     },
     /// The factor `[out, rank]` of what is added.
     Up {
         /// Path of the other factor.
         down: String,
+        /// Position of the rule that tells the two from others.
+        rule: usize,
     },
+}
+
+impl Role {
+    /// Which factor this is, of which rule; `None` for values.
+    pub(super) fn factor(&self) -> Option<(Factor, usize)> {
+        match self {
+            Self::Values => None,
+            Self::Down { rule, .. } => Some((Factor::Down, *rule)),
+            Self::Up { rule, .. } => Some((Factor::Up, *rule)),
+        }
+    }
+}
+
+/// One of the two thin matrices of a low-rank update.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Factor {
+    Down,
+    Up,
 }
 
 impl Place {
@@ -67,11 +89,14 @@ impl Place {
         &self.parts[self.index]
     }
 
-    /// Whether both a tensor here and one at `other` are too many.
+    /// Whether both a tensor here and one at `other` are too many: the same part twice, or values of
+    /// a whole and of a part of it.
     pub(super) fn collides(&self, other: &Self) -> bool {
-        let is_same_role =
-            std::mem::discriminant(&self.role) == std::mem::discriminant(&other.role);
-        self.parts != other.parts || self.index == other.index && is_same_role
+        let is_same_part = self.part() == other.part();
+        match (self.role.factor(), other.role.factor()) {
+            (None, None) => is_same_part || self.parts != other.parts,
+            (ours, theirs) => is_same_part && ours == theirs,
+        }
     }
 }
 
@@ -89,6 +114,13 @@ impl KeyMap {
     pub fn with(mut self, rule: KeyRule) -> Self {
         self.rules.push(rule);
         self
+    }
+
+    /// This map with `rules` in front of its own.
+    pub(super) fn behind(&self, rules: &[KeyRule]) -> Self {
+        Self {
+            rules: [rules, &self.rules].concat(),
+        }
     }
 
     /// The path of the parameter that the tensor `name` fills, alone or as a part of it, or `None`
@@ -156,8 +188,11 @@ impl KeyMap {
 
     /// The path without the segments of a low-rank factor, and which factor they mean.
     fn role(&self, path: String) -> (String, Role) {
-        let factor = self.rules.iter().find_map(|rule| match rule {
-            KeyRule::LowRank { down, up, scale } => low_rank_factor(&path, down, up, *scale),
+        let mut rules = self.rules.iter().enumerate();
+        let factor = rules.find_map(|(rule, low_rank)| match low_rank {
+            KeyRule::LowRank { down, up, scale } => {
+                low_rank_factor(&path, [down, up], *scale, rule)
+            }
             _ => None,
         });
         factor.unwrap_or((path, Role::Values))
@@ -199,17 +234,22 @@ fn split_at_segment<'p>(path: &'p str, part: &str) -> Option<(&'p str, &'p str)>
     splits.find(|(before, _)| before.is_empty() || before.ends_with('.'))
 }
 
-fn low_rank_factor(path: &str, down: &str, up: &str, scale: f32) -> Option<(String, Role)> {
+fn low_rank_factor(
+    path: &str,
+    [down, up]: [&str; 2],
+    scale: f32,
+    rule: usize,
+) -> Option<(String, Role)> {
     let without = |segments: &str| path.split_once(&format!(".{segments}."));
     let other = |(module, name): (&str, &str), segments| format!("{module}.{segments}.{name}");
     let (split, role) = match (without(down), without(up)) {
         (Some(split), _) => {
             let up = other(split, up);
-            (split, Role::Down { scale, up })
+            (split, Role::Down { scale, up, rule })
         }
         (None, Some(split)) => {
             let down = other(split, down);
-            (split, Role::Up { down })
+            (split, Role::Up { down, rule })
         }
         (None, None) => return None,
     };
@@ -309,6 +349,7 @@ mod tests {
             index: 1,
             role: Role::Up {
                 down: "l.0.attn.k.lora_A.weight".to_string(),
+                rule: 1,
             },
         };
         assert_eq!(place, expected);
@@ -342,5 +383,19 @@ mod tests {
         assert!(!place("q.A.weight").collides(&place("q.B.weight")));
         assert!(place("q.weight").collides(&place("qk.weight")));
         assert!(place("q.weight").collides(&place("q.weight")));
+    }
+
+    #[test]
+    fn factors_of_a_part_and_of_the_whole_do_not_collide() {
+        let map = KeyMap::new(&[
+            KeyRule::stack(&["q.", "k."], "qk."),
+            KeyRule::low_rank("A", "B", 1.0),
+            KeyRule::low_rank("C", "D", 1.0),
+        ]);
+        let place = |name| map.place(name).unwrap();
+        assert!(!place("q.A.weight").collides(&place("qk.weight")));
+        assert!(!place("q.weight").collides(&place("qk.A.weight")));
+        assert!(!place("q.A.weight").collides(&place("q.C.weight")));
+        assert!(place("q.A.weight").collides(&place("q.A.weight")));
     }
 }

@@ -50,12 +50,14 @@ pub enum KeyRule {
         order: RowOrder,
     },
     /// Adds `scale * up down` to a parameter `x.weight`, where the paths `x.<down>.weight` and
-    /// `x.<up>.weight` lead to two tensors of few columns and rows (LoRA, Hu et al. 2021).
+    /// `x.<up>.weight` lead to two tensors of few columns and rows (LoRA, Hu et al. 2021). A part of
+    /// a [`Stack`](Self::Stack) may have factors where the file holds the whole, and the whole where
+    /// the file holds parts. Several such rules add several products.
     LowRank {
         /// Segments in the path of the factor `[rank, in]`, which the input meets first.
-        down: &'static str,
+        down: Cow<'static, str>,
         /// Segments in the path of the factor `[out, rank]`.
-        up: &'static str,
+        up: Cow<'static, str>,
         /// Weight of the product: `alpha / rank`.
         scale: f32,
     },
@@ -156,7 +158,11 @@ impl KeyRule {
     /// See [`KeyRule::LowRank`].
     #[must_use]
     pub const fn low_rank(down: &'static str, up: &'static str, scale: f32) -> Self {
-        Self::LowRank { down, up, scale }
+        Self::LowRank {
+            down: Cow::Borrowed(down),
+            up: Cow::Borrowed(up),
+            scale,
+        }
     }
 }
 

@@ -21,6 +21,26 @@ impl Update {
         Self { up, down, rank }
     }
 
+    /// What all of `updates`, of the same rows, add together: one product, of their ranks together.
+    pub(super) fn sum(mut updates: Vec<Self>) -> Option<Self> {
+        if updates.len() < 2 {
+            return updates.pop();
+        }
+        let rows = |update: &Self| update.up.len() / update.rank.max(1);
+        let num_rows = updates.iter().map(rows).max()?;
+        let mut up = Vec::new();
+        for row in 0..num_rows {
+            for update in &updates {
+                up.extend_from_slice(&update.up[row * update.rank..][..update.rank]);
+            }
+        }
+        Some(Self {
+            up,
+            rank: updates.iter().map(|update| update.rank).sum(),
+            down: updates.into_iter().flat_map(|update| update.down).collect(),
+        })
+    }
+
     /// About `len` elements, but whole rows.
     pub(super) fn whole_rows(&self, len: usize) -> usize {
         let row_len = self.row_len();

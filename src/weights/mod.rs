@@ -8,11 +8,14 @@
 //! bytes that are there: no number of it is allocated, no name of it leads out of the folder, and no
 //! pickle of it runs.
 
+mod adapter;
+mod adapter_config;
 mod checkpoint;
 mod convert;
 mod element;
 mod file;
 mod fit;
+mod fit_updates;
 mod folder;
 mod format;
 mod index;

@@ -45,6 +45,7 @@ impl<'c> Plan<'c> {
             kept: parameters.others,
             ..LoadReport::default()
         };
+        let key_map = &key_map.behind(checkpoint.adapter_rules());
         let mut candidates = candidates(checkpoint, key_map, &mut report)?;
         let mut sources = BTreeMap::new();
         for parameter in parameters.floats {
@@ -74,6 +75,7 @@ impl<'c> Plan<'c> {
         let unused: Vec<_> = candidates.into_values().flatten().collect();
         add_hints(&mut report, &unused);
         report.unused = unused.into_iter().map(unused_tensor).collect();
+        require_adapters(checkpoint, &report)?;
         report.require(options.strictness)?;
         let mut plan = Self { sources, report };
         plan.choose_types(options.matrices, reads_matrix)?;
@@ -116,16 +118,69 @@ fn candidates<'c>(
             continue;
         };
         let same_parameter = candidates.entry(place.parameter.clone()).or_default();
-        if let Some(first) = same_parameter
-            .iter()
-            .find(|first| first.place.collides(&place))
-        {
-            return Err(collision(first, name, &place).into());
+        let is_replaced = replace(checkpoint, same_parameter, (name, &place), report)?;
+        if is_replaced {
+            report.ignored.push(name.to_string());
+            continue;
         }
         let tensor = NamedTensor { name, info };
         same_parameter.push(Candidate { tensor, place });
     }
     Ok(candidates)
+}
+
+/// Makes room for a tensor of an adapter, or says that one of an adapter takes its place.
+///
+/// # Errors
+///
+/// [`CheckpointError::NameCollision`] if another tensor of the same origin has its place.
+fn replace(
+    checkpoint: &Checkpoint,
+    candidates: &mut Vec<Candidate>,
+    (name, place): (&str, &Place),
+    report: &mut LoadReport,
+) -> Result<bool> {
+    let is_of_adapter = |name| checkpoint.adapter_of(name).is_some();
+    while let Some(at) = candidates
+        .iter()
+        .position(|first| first.place.collides(place))
+    {
+        match (
+            is_of_adapter(candidates[at].tensor.name),
+            is_of_adapter(name),
+        ) {
+            (true, false) => return Ok(true),
+            (false, true) => {
+                let replaced = candidates.remove(at);
+                report.ignored.push(replaced.tensor.name.to_string());
+            }
+            _ => return Err(collision(&candidates[at], name, place).into()),
+        }
+    }
+    Ok(false)
+}
+
+/// All of an adapter must be of use: what it changes would else be another model than was asked for.
+fn require_adapters(checkpoint: &Checkpoint, report: &LoadReport) -> Result<()> {
+    let unused = report.unused.iter().map(|unused| unused.tensor.as_str());
+    let mismatched = report
+        .mismatched
+        .iter()
+        .map(|mismatch| mismatch.tensor.as_str());
+    let tensors: Vec<&str> = unused
+        .chain(mismatched)
+        .filter(|name| checkpoint.adapter_of(name).is_some())
+        .collect();
+    let Some(origin) = tensors.first().and_then(|name| checkpoint.adapter_of(name)) else {
+        return Ok(());
+    };
+    Err(CheckpointError::AdapterMismatch {
+        adapter: origin.folder.clone(),
+        base: origin.base.clone(),
+        tensors: tensors.iter().map(|name| (*name).to_string()).collect(),
+        report: report.to_string(),
+    }
+    .into())
 }
 
 fn collision(first: &Candidate, second: &str, place: &Place) -> CheckpointError {

@@ -28,11 +28,11 @@ pub(super) struct Source<'c> {
 pub(super) enum Piece<'c> {
     /// As many zeros.
     Zeros(usize),
-    /// Rows of a tensor, and what is added to the whole of it.
+    /// Rows of a tensor, and what is added to them.
     Rows {
         tensor: NamedTensor<'c>,
         rows: Range<usize>,
-        update: Option<LowRank<'c>>,
+        updates: Vec<LowRank<'c>>,
     },
 }
 
@@ -43,12 +43,14 @@ pub(super) struct NamedTensor<'c> {
     pub(super) info: &'c TensorInfo,
 }
 
-/// `scale * up down`, which is added to a tensor.
-#[derive(Clone, Copy, Debug)]
+/// `scale * up down`, which is added to rows of a tensor.
+#[derive(Clone, Debug)]
 pub(super) struct LowRank<'c> {
     pub(super) down: NamedTensor<'c>,
     pub(super) up: NamedTensor<'c>,
     pub(super) scale: f32,
+    /// The rows of `up` that belong to them.
+    pub(super) up_rows: Range<usize>,
 }
 
 impl NamedTensor<'_> {
@@ -72,7 +74,7 @@ impl<'c> Source<'c> {
         let piece = Piece::Rows {
             tensor,
             rows: 0..tensor.num_rows(),
-            update: None,
+            updates: Vec::new(),
         };
         Self {
             pieces: vec![piece],
@@ -82,23 +84,18 @@ impl<'c> Source<'c> {
         }
     }
 
-    /// The type that all of it is stored in, or the narrowest that holds every value of its parts.
-    /// What is added to them does not count.
+    /// The type that all of it is stored in, or the narrowest that holds every value of its parts and
+    /// of what is added to them: a sum in f32 is not rounded to the f16 it started from.
     ///
     /// # Errors
     ///
     /// [`CheckpointError::ElementType`](crate::CheckpointError::ElementType) if a tensor holds no
     /// floats of 16 or 32 bits.
     pub(super) fn stored_type(&self) -> Result<WeightType> {
-        for tensor in self.tensors() {
-            require_weight_type(tensor.name, tensor.info)?;
-        }
         let mut widest: Option<WeightType> = None;
-        for piece in &self.pieces {
-            if let Piece::Rows { tensor, .. } = piece {
-                let stored = require_weight_type(tensor.name, tensor.info)?;
-                widest = Some(widest.map_or(stored, |widest| widest.widest(stored)));
-            }
+        for tensor in self.tensors() {
+            let stored = require_weight_type(tensor.name, tensor.info)?;
+            widest = Some(widest.map_or(stored, |widest| widest.widest(stored)));
         }
         Ok(widest.unwrap_or(WeightType::F32))
     }
@@ -148,13 +145,15 @@ impl<'c> Piece<'c> {
         }
     }
 
-    fn tensors(&self) -> impl Iterator<Item = NamedTensor<'c>> {
-        let (tensor, update) = match self {
-            Self::Zeros(_) => (None, None),
-            Self::Rows { tensor, update, .. } => (Some(*tensor), *update),
+    fn tensors(&self) -> impl Iterator<Item = NamedTensor<'c>> + '_ {
+        let (tensor, updates) = match self {
+            Self::Zeros(_) => (None, &[][..]),
+            Self::Rows {
+                tensor, updates, ..
+            } => (Some(*tensor), updates.as_slice()),
         };
-        let factors = update.map(|update| [update.down, update.up]);
-        tensor.into_iter().chain(factors.into_iter().flatten())
+        let factors = updates.iter().flat_map(|update| [update.down, update.up]);
+        tensor.into_iter().chain(factors)
     }
 
     /// Fills `target`, which holds zeros.
@@ -162,15 +161,14 @@ impl<'c> Piece<'c> {
         let Self::Rows {
             tensor,
             rows,
-            update,
+            updates,
         } = self
         else {
             return Ok(());
         };
         let (file, entry) = checkpoint.find(tensor.name)?;
-        let update = update
-            .map(|update| update.read(checkpoint, rows))
-            .transpose()?;
+        let factors = updates.iter().map(|update| update.read(checkpoint));
+        let update = Update::sum(factors.collect::<Result<_>>()?);
         entry
             .rows(rows)
             .read_into(tensor.name, file, update.as_ref(), target)
@@ -178,12 +176,10 @@ impl<'c> Piece<'c> {
 }
 
 impl LowRank<'_> {
-    /// What is added to `rows`.
-    fn read(&self, checkpoint: &Checkpoint, rows: &Range<usize>) -> Result<Update> {
-        let down = self
-            .down
-            .read_rows(checkpoint, &(0..self.down.num_rows()))?;
-        let up = self.up.read_rows(checkpoint, rows)?;
-        Ok(Update::new(up, down, self.down.num_rows(), self.scale))
+    fn read(&self, checkpoint: &Checkpoint) -> Result<Update> {
+        let rank = self.down.num_rows();
+        let down = self.down.read_rows(checkpoint, &(0..rank))?;
+        let up = self.up.read_rows(checkpoint, &self.up_rows)?;
+        Ok(Update::new(up, down, rank, self.scale))
     }
 }

@@ -182,6 +182,23 @@ fn decoders<B: VlmBackend>() -> Vec<Case> {
             Error::Config(ConfigError::Unsupported { .. })
         ),
         case!(
+            "a rotation of three elements of a head",
+            "rotary_pct",
+            |at| open_with_field::<B>(
+                "gpt_neox",
+                at,
+                "/rope_parameters/partial_rotary_factor",
+                json!(0.25)
+            ),
+            Error::Config(ConfigError::OutOfRange { .. })
+        ),
+        case!(
+            "heads that do not divide the width of a GPT-NeoX",
+            "num_attention_heads",
+            |at| open_with_field::<B>("gpt_neox", at, "/num_attention_heads", json!(5)),
+            Error::Config(ConfigError::OutOfRange { .. })
+        ),
+        case!(
             "a flag that is a number",
             "tie_word_embeddings",
             |at| open_with_field::<B>(TEXT, at, "/tie_word_embeddings", json!(1)),

@@ -13,8 +13,13 @@ use crate::support::{model_folder, repository};
 pub(crate) const LLAVA: &str = "llava";
 
 /// The models that read text only, and rotate a position the same way in every sequence.
-pub(crate) const TEXT_MODELS: [&str; 4] =
-    ["vicuna_bin", "llama3_rope", "linear_rope", "attention_bias"];
+pub(crate) const TEXT_MODELS: [&str; 5] = [
+    "vicuna_bin",
+    "llama3_rope",
+    "linear_rope",
+    "attention_bias",
+    "gpt_neox",
+];
 
 /// Opens the model of a fixture.
 pub(crate) fn open<B: VlmBackend>(name: &str) -> Result<MultimodalPipeline<B>> {

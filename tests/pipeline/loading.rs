@@ -11,7 +11,7 @@ use burn_vlm::{AskRequest, CheckpointError, Error, LoadOptions, MultimodalPipeli
 use crate::decoding::Case;
 use crate::fixture::{LLAVA, demo_folder, fixture_names, open, open_with};
 use crate::reference::largest_difference;
-use crate::support::{SafetensorsFile, copy_model, picture};
+use crate::support::{SafetensorsFile, copy_model, model_folder, picture, repository};
 
 laws![
     a_sound_checkpoint_is_used_to_the_last_tensor,
@@ -21,6 +21,7 @@ laws![
     weights_in_a_type_asked_for_are_kept_in_it,
     tensors_by_the_names_of_any_release_load_the_same,
     a_surplus_tensor_is_an_error_unless_it_is_allowed,
+    an_adapter_of_another_model_is_named_with_what_it_was_made_for,
     a_shorter_context_is_the_one_of_the_pipeline,
 ];
 
@@ -58,6 +59,39 @@ fn progress_is_told_tensor_by_tensor_up_to_all_bytes<B: VlmBackend>() -> Result<
     assert!(told.is_sorted_by(|a, b| a.0 < b.0), "the bytes grow");
     let (done, total, _) = told.last().expect("there are tensors");
     assert_eq!(done, total);
+    Ok(())
+}
+
+fn an_adapter_of_another_model_is_named_with_what_it_was_made_for<B: VlmBackend>() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let own = repository("tests/fixtures/models/llama_lora/adapter");
+    for name in ["adapter_config.json", "adapter_model.safetensors"] {
+        std::fs::copy(own.join(name), folder.path().join(name))?;
+    }
+    let config = folder.path().join("adapter_config.json");
+    let told = std::fs::read_to_string(&config)?.replace(
+        "\"base_model_name_or_path\": null",
+        "\"base_model_name_or_path\": \"a/llama\"",
+    );
+    std::fs::write(&config, told)?;
+    for (model, is_allowed) in [
+        ("gpt_neox", false),
+        ("gpt_neox", true),
+        ("attention_bias", false),
+    ] {
+        let mut options = LoadOptions::new().with_adapter(folder.path());
+        if is_allowed {
+            options = options.with_strictness(Strictness::AllowUnused);
+        }
+        let error = MultimodalPipeline::<B>::open(model_folder(model), &options).err();
+        let Some(Error::Checkpoint(CheckpointError::AdapterMismatch { base, tensors, .. })) = error
+        else {
+            panic!("{model}: {error:?}");
+        };
+        assert_eq!(base.as_deref(), Some("a/llama"));
+        let is_factor = |tensor: &String| tensor.contains("lora_A");
+        assert!(tensors.iter().any(is_factor), "{tensors:?}");
+    }
     Ok(())
 }
 

@@ -6,7 +6,7 @@ use burn_vlm::MultimodalPipeline;
 use burn_vlm::kernels::VlmBackend;
 
 use crate::decoding::{Case, best};
-use crate::fixture::{fixture_names, open, open_fixture};
+use crate::fixture::{fixture_names, open_fixture, open_with};
 use crate::reference::{Fixture, largest_difference, values};
 
 laws![
@@ -22,7 +22,9 @@ fn for_each_fixture<B: VlmBackend>(
     let names = fixture_names()?;
     ensure!(names.len() >= 6, "fixtures are missing: {names:?}");
     for name in names {
-        check(&open(&name)?, &open_fixture(&name)?).map_err(|error| error.context(name))?;
+        let fixture = open_fixture(&name)?;
+        let pipeline = open_with(&name, fixture.options())?;
+        check(&pipeline, &fixture).map_err(|error| error.context(name))?;
     }
     Ok(())
 }

@@ -492,3 +492,111 @@ fn an_update_without_any_values_leaves_the_parameter_missing() {
     let ([missing, _, unused], _) = misfit(load_stack(&file, &[LORA]));
     assert_eq!((missing, unused), (vec!["qkv.weight".to_string()], vec![]));
 }
+
+/// What `0.75 * up down` adds to a row, for factors of rank 1.
+fn product(up: f32, down: [f32; 2]) -> [f32; 2] {
+    down.map(|down| 0.75 * up * down)
+}
+
+/// Rows of two columns from 0 on, with products added to some of them.
+fn sums<const ROWS: usize>(added: [Option<[f32; 2]>; ROWS]) -> Vec<f32> {
+    let rows = added.iter().enumerate().flat_map(|(row, added)| {
+        let [left, right] = added.unwrap_or_default();
+        [2. * row as f32 + left, 2. * row as f32 + 1. + right]
+    });
+    rows.collect()
+}
+
+fn fused() -> File {
+    vec![
+        counted("qkv.weight", &[4, 2], 0.),
+        counted("qkv.bias", &[4], 0.),
+    ]
+}
+
+#[test]
+fn factors_of_parts_are_added_to_their_rows_of_a_stored_whole() {
+    let mut file = fused();
+    file.push(floats("q.lora_A.weight", &[1, 2], &[1., 2.]));
+    file.push(floats("q.lora_B.weight", &[2, 1], &[3., 4.]));
+    file.push(floats("v.lora_A.weight", &[1, 2], &[5., 6.]));
+    file.push(floats("v.lora_B.weight", &[1, 1], &[7.]));
+    let (module, _) = load_stack(&file, &[LORA]).unwrap();
+    let expected = sums([
+        Some(product(3., [1., 2.])),
+        Some(product(4., [1., 2.])),
+        None,
+        Some(product(7., [5., 6.])),
+    ]);
+    assert_eq!(values(weight(&module)), expected);
+    // With the queries' factors the rows of the keys are known too.
+    file.push(floats("k.lora_A.weight", &[1, 2], &[8., 9.]));
+    file.push(floats("k.lora_B.weight", &[1, 1], &[10.]));
+    let (module, _) = load_stack(&file, &[LORA]).unwrap();
+    assert_eq!(values(weight(&module))[4..6], [4. + 60., 5. + 67.5]);
+}
+
+#[test]
+fn factors_of_a_part_that_lies_nobody_knows_where_are_a_mismatch() {
+    let mut file = fused();
+    file.push(floats("k.lora_A.weight", &[1, 2], &[1., 2.]));
+    file.push(floats("k.lora_B.weight", &[1, 1], &[3.]));
+    let ([_, mismatched, _], report) = misfit(load_stack(&file, &[LORA]));
+    assert_eq!(mismatched, ["qkv.weight"]);
+    assert!(report.contains("`k.lora_B.weight` has [1, 1]"), "{report}");
+}
+
+#[test]
+fn factors_of_the_whole_are_added_to_the_rows_of_stored_parts() {
+    let mut file = projections();
+    file.push(floats("qkv.lora_A.weight", &[1, 2], &[1., 2.]));
+    file.push(floats("qkv.lora_B.weight", &[4, 1], &[0., 4., 8., 16.]));
+    let (module, _) = load_stack(&file, &[LORA]).unwrap();
+    assert_eq!(
+        values(weight(&module)),
+        [
+            0.,
+            1.,
+            2. + 3.,
+            3. + 6.,
+            10. + 6.,
+            11. + 12.,
+            20. + 12.,
+            21. + 24.
+        ]
+    );
+}
+
+#[test]
+fn several_products_add_up() {
+    let mut file = projections();
+    file.push(floats("q.lora_A.weight", &[1, 2], &[1., 2.]));
+    file.push(floats("q.lora_B.weight", &[2, 1], &[3., 4.]));
+    file.push(floats("q.other_A.weight", &[2, 2], &[1., 0., 0., 1.]));
+    file.push(floats("q.other_B.weight", &[2, 2], &[1., 2., 3., 4.]));
+    let rules = [LORA, KeyRule::low_rank("other_A", "other_B", 2.)];
+    let (module, _) = load_stack(&file, &rules).unwrap();
+    assert_eq!(
+        values(weight(&module))[..4],
+        [2.25 + 2., 1. + 4.5 + 4., 2. + 3. + 6., 3. + 6. + 8.]
+    );
+}
+
+#[test]
+fn a_sum_is_kept_in_the_widest_type_of_what_is_added() {
+    let mut file = projections();
+    let narrow = |values: &[f32]| {
+        let narrow = values.iter().map(|value| bf16::from_f32(*value));
+        narrow.flat_map(bf16::to_le_bytes).collect::<Vec<u8>>()
+    };
+    file[0] = ("q.weight", "BF16", &[2, 2], narrow(&[1., 2., 3., 4.]));
+    file[1] = ("k.weight", "BF16", &[1, 2], narrow(&[1., 2.]));
+    file[2] = ("v.weight", "BF16", &[1, 2], narrow(&[1., 2.]));
+    let (module, _) = load_stack(&file, &[]).unwrap();
+    assert_eq!(weight(&module).val().dtype(), DType::BF16);
+    file.push(floats("q.lora_A.weight", &[1, 2], &[1. / 1024., 0.]));
+    file.push(floats("q.lora_B.weight", &[2, 1], &[1., 0.]));
+    let (module, _) = load_stack(&file, &[LORA]).unwrap();
+    assert_eq!(weight(&module).val().dtype(), DType::F32);
+    assert_eq!(values(weight(&module))[0], 1. + 0.75 / 1024.);
+}
