@@ -9,6 +9,7 @@ mod json;
 #[path = "common/model.rs"]
 mod model;
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -27,7 +28,7 @@ use model::ModelArgs;
 struct Arguments {
     /// Pictures, then the question
     #[arg(required = true, value_name = "[IMAGE]... QUESTION")]
-    words: Vec<String>,
+    words: Vec<OsString>,
     /// What the question is about, such as a passage to summarise
     #[arg(long, value_name = "TEXT")]
     context: Option<String>,
@@ -44,10 +45,12 @@ fn main() -> Result<()> {
     let arguments = Arguments::parse();
     let words = arguments.words.split_last();
     let (question, images) = words.context("a question is needed")?;
+    let question = question.to_str();
+    let question = question.context("the question is not UTF-8: pictures go before it")?;
     let mut request = AskRequest::new();
     for path in images.iter().map(PathBuf::from) {
         let image = ImageInput::open(&path);
-        request = request.image(image.with_context(|| format!("{}", path.display()))?);
+        request = request.image(image.with_context(|| format!("{path:?}"))?);
     }
     let request = match &arguments.context {
         Some(context) => request.user_about(question, context),

@@ -78,6 +78,18 @@ fn read_line(input: &mut impl BufRead) -> Result<Option<Vec<u8>>> {
     Ok((read_bytes > 0).then(|| line.trim_ascii_end().to_vec()))
 }
 
+#[cfg(unix)]
+fn path_of(bytes: &[u8]) -> Result<PathBuf> {
+    use std::os::unix::ffi::OsStrExt;
+    Ok(std::ffi::OsStr::from_bytes(bytes).into())
+}
+
+#[cfg(not(unix))]
+fn path_of(bytes: &[u8]) -> Result<PathBuf> {
+    let path = std::str::from_utf8(bytes).context("the path is not UTF-8")?;
+    Ok(path.into())
+}
+
 /// A conversation and the pictures that wait for its next question.
 struct Chat<'a> {
     pipeline: &'a AnyPipeline,
@@ -101,14 +113,18 @@ impl<'a> Chat<'a> {
 
     /// Does what a line says: a command, or a question.
     fn obey(&mut self, line: &[u8]) -> Result<ControlFlow<()>> {
+        // The name of a file is bytes, and those of old archives are no UTF-8.
+        if let Some(path) = line.strip_prefix(b"/image ".as_slice()) {
+            self.show(&path_of(path.trim_ascii())?)?;
+            return Ok(ControlFlow::Continue(()));
+        }
         let line = std::str::from_utf8(line).context("the line is not UTF-8")?;
-        let (command, rest) = line.split_once(char::is_whitespace).unwrap_or((line, ""));
+        let command = line.split(char::is_whitespace).next().unwrap_or(line);
         match command {
             "" if line.trim().is_empty() => {}
             "/quit" => return Ok(ControlFlow::Break(())),
             "/help" => eprintln!("{HELP}"),
-            "/image" if rest.is_empty() => bail!("/image needs the path of a picture"),
-            "/image" => self.show(Path::new(rest.trim()))?,
+            "/image" => bail!("/image needs the path of a picture"),
             "/undo" => self.undo(),
             "/clear" => self.clear(),
             unknown if unknown.starts_with('/') => {
@@ -123,7 +139,7 @@ impl<'a> Chat<'a> {
     fn show(&mut self, path: &Path) -> Result<()> {
         let image = ImageInput::open(path).and_then(|image| self.pipeline.encode(&image));
         self.waiting
-            .push(image.with_context(|| format!("{}", path.display()))?);
+            .push(image.with_context(|| format!("{path:?}"))?);
         Ok(())
     }
 

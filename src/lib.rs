@@ -100,6 +100,7 @@ pub use error::{
     CheckpointError, ConfigError, DeviceError, Error, ImageError, RequestError, Result,
     TemplateError, TokenizerError,
 };
+pub use files::FolderLinks;
 pub use generation::{CancelToken, FinishReason, SampleOptions, Sampling};
 pub use image::{ImageInput, ImageLimits, ImageSize, PixelFormat, PixelValues};
 pub use models::{

@@ -1,6 +1,7 @@
 //! Which model, on which device: the flags and the opening.
 
 mod repository;
+mod warnings;
 
 use std::io::IsTerminal;
 use std::path::PathBuf;
@@ -8,7 +9,7 @@ use std::sync::Mutex;
 
 use anyhow::{Context, Result, bail};
 use burn_vlm::weights::MatrixType;
-use burn_vlm::{AnyPipeline, DeviceName, LoadOptions};
+use burn_vlm::{AnyPipeline, DeviceName, FolderLinks, LoadOptions};
 use clap::{Args, ValueEnum};
 use indicatif::{ProgressBar, ProgressStyle};
 
@@ -32,6 +33,9 @@ pub(crate) struct ModelArgs {
     /// Folder of a LoRA adapter to merge into the weights; may be given more than once
     #[arg(long, value_name = "DIR")]
     pub(crate) adapter: Vec<PathBuf>,
+    /// Refuse a model folder with links that lead out of it: for folders that come from strangers
+    #[arg(long)]
+    pub(crate) links_inside: bool,
 }
 
 /// The weight types of the design; not all are built yet.
@@ -54,6 +58,7 @@ impl ModelArgs {
     /// Opens the model, with a progress bar where somebody looks, and tells which devices were
     /// passed over.
     pub(crate) fn open(&self) -> Result<AnyPipeline> {
+        warnings::show();
         let folder = self.folder();
         let bar = progress_bar();
         let shown = Mutex::new(bar.clone());
@@ -61,6 +66,7 @@ impl ModelArgs {
         let options = adapters
             .fold(LoadOptions::new(), LoadOptions::with_adapter)
             .with_weights(self.matrix_type()?)
+            .with_links(self.links())
             .with_progress(move |progress| {
                 if let Ok(bar) = shown.lock() {
                     bar.set_length(progress.total_bytes);
@@ -69,12 +75,18 @@ impl ModelArgs {
             });
         let pipeline = AnyPipeline::open(&folder, self.device, &options);
         bar.finish_and_clear();
-        let pipeline =
-            pipeline.with_context(|| format!("cannot open the model in {}", folder.display()))?;
+        let pipeline = pipeline.with_context(|| format!("cannot open the model in {folder:?}"))?;
         for reason in pipeline.passed_over() {
             eprintln!("passed over {reason}");
         }
         Ok(pipeline)
+    }
+
+    fn links(&self) -> FolderLinks {
+        match self.links_inside {
+            true => FolderLinks::StayInside,
+            false => FolderLinks::Follow,
+        }
     }
 
     /// The type of the weights.

@@ -10,7 +10,7 @@ use super::preprocess::{BYTE_SCALE, Normalization, Padding, checked_edge};
 use super::processor::{CLIP, PROCESSORS, Processor};
 use super::{ImageSize, PreprocessConfig, ResampleFilter, ResizeTo};
 use crate::error::{ConfigError, Result};
-use crate::files::without_byte_order_mark;
+use crate::files::python_json;
 
 /// `processor_config.json` keeps the image processor in a part of its own.
 #[derive(Deserialize)]
@@ -87,7 +87,7 @@ impl PreprocessConfig {
 }
 
 fn parse<T: DeserializeOwned>(path: &Path, json: &[u8]) -> Result<T, ConfigError> {
-    serde_json::from_slice(without_byte_order_mark(json)).map_err(|error| ConfigError::Malformed {
+    serde_json::from_slice(&python_json(json)).map_err(|error| ConfigError::Malformed {
         path: path.to_path_buf(),
         reason: error.to_string(),
     })

@@ -1,6 +1,7 @@
 //! The fields of a `config.json`, each checked where it is read.
 
 use std::ops::RangeInclusive;
+use std::sync::LazyLock;
 
 use serde_json::{Map, Value};
 
@@ -29,6 +30,43 @@ impl<'a> Fields<'a> {
                 prefix: name,
             })),
             Some(found) => Err(self.out_of_range(name, found, "an object")),
+        }
+    }
+
+    /// The object in the field `name`, one without fields where there is none.
+    pub(super) fn object_or_empty(&self, name: &'static str) -> Result<Fields<'a>> {
+        static EMPTY: LazyLock<Map<String, Value>> = LazyLock::new(Map::new);
+        let empty = Fields {
+            object: &EMPTY,
+            prefix: name,
+        };
+        Ok(self.object(name)?.unwrap_or(empty))
+    }
+
+    /// Whether the file has the field, be it `null`.
+    pub(super) fn is_written(&self, name: &str) -> bool {
+        self.object.contains_key(name)
+    }
+
+    /// Which spelling of one setting counts: `first`, unless only `second` is set. An empty object
+    /// sets nothing.
+    pub(super) fn spelling(&self, first: &'static str, second: &'static str) -> &'static str {
+        let is_set = |value: &&Value| value.as_object().is_none_or(|object| !object.is_empty());
+        let values = [first, second].map(|name| self.get(name).filter(is_set));
+        match values {
+            [None, Some(_)] => second,
+            [Some(counts), Some(other)] if counts != other => {
+                let (counts, other) = (counts.to_string(), other.to_string());
+                log::warn!(
+                    "config.json sets `{}` to {} and `{}` to {}; the former counts",
+                    self.path(first),
+                    visible(&counts),
+                    self.path(second),
+                    visible(&other)
+                );
+                first
+            }
+            _ => first,
         }
     }
 

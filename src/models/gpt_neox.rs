@@ -5,7 +5,7 @@ use burn::tensor::DType;
 use super::fields::{ACTIVATIONS, Fields};
 use super::llama::{
     MAX_HEAD_DIM, MAX_LAYERS, MAX_POSITIONS, MAX_VOCAB, MAX_WIDTH, ROPE_THETA, THETAS, rope_config,
-    rope_parameters, without_tied_head,
+    rope_parameters,
 };
 use super::{Family, ModelConfig, image_layout};
 use crate::error::Result;
@@ -50,7 +50,7 @@ fn parse(fields: &Fields<'_>) -> Result<ModelConfig> {
     let heads = RowOrder::new(decoder.layer.num_attention_heads, &[1, 1, 1]);
     let key_map = KeyMap::new(KEYS).with(KeyRule::regroup_part(QUERY_KEY_VALUE, heads));
     Ok(ModelConfig {
-        key_map: without_tied_head(key_map, &decoder, "embed_out."),
+        key_map,
         decoder,
         vision: None,
         eos_token_ids: fields.token_ids("eos_token_id")?,

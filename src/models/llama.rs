@@ -54,39 +54,26 @@ pub(super) const MAX_VOCAB: usize = 1 << 22;
 pub(super) const MAX_POSITIONS: usize = 1 << 24;
 
 fn parse(fields: &Fields<'_>) -> Result<ModelConfig> {
-    for size in [
-        "vocab_size",
-        "hidden_size",
-        "intermediate_size",
-        "num_hidden_layers",
-    ] {
-        fields.required(size, 1..=MAX_VOCAB)?;
-    }
-    fields.required("num_attention_heads", 1..=MAX_WIDTH)?;
-    let decoder = decoder_config(fields)?;
-    let key_map = KeyMap::new(KEYS);
     Ok(ModelConfig {
-        key_map: without_tied_head(key_map, &decoder, "lm_head."),
-        decoder,
+        key_map: KeyMap::new(KEYS),
+        decoder: decoder_config(fields)?,
         vision: None,
-        eos_token_ids: fields.token_ids("eos_token_id")?,
+        eos_token_ids: eos_token_ids(fields)?,
     })
 }
 
-/// A tied head may be stored a second time: the table is read, the copy left.
-pub(super) fn without_tied_head(
-    key_map: KeyMap,
-    decoder: &LlamaConfig,
-    prefix: &'static str,
-) -> KeyMap {
-    match decoder.tie_word_embeddings {
-        true => key_map.with(KeyRule::ignore_prefix(prefix)),
-        false => key_map,
+/// Ids that end an answer, where no `generation_config.json` names them.
+pub(super) fn eos_token_ids(fields: &Fields<'_>) -> Result<Vec<u32>> {
+    const CLASS_DEFAULT: u32 = 2;
+    match fields.is_written("eos_token_id") {
+        true => fields.token_ids("eos_token_id"),
+        false => Ok(vec![CLASS_DEFAULT]),
     }
 }
 
 /// The decoder's part of a configuration. Where it is silent, the defaults of Hugging Face's
-/// `LlamaConfig` hold: the language part of LLaVA-1.5 names little more than its vocabulary.
+/// `LlamaConfig` hold: the language part of LLaVA-1.5 names little more than its vocabulary, and
+/// the first conversions of LLaMA name no context.
 pub(super) fn decoder_config(fields: &Fields<'_>) -> Result<LlamaConfig> {
     let hidden_size = fields.count("hidden_size", 1..=MAX_WIDTH)?.unwrap_or(4096);
     let num_attention_heads = fields
@@ -190,6 +177,11 @@ pub(super) fn rope_config(
         None => None,
     };
     let outer_theta = fields.number("rope_theta", THETAS)?;
+    if let (Some(inner), Some(outer)) = (inner_theta, outer_theta)
+        && inner != outer
+    {
+        log::warn!("config.json sets `rope_theta` to {outer} and, where it counts, to {inner}");
+    }
     let scaling = match &parameters {
         Some(parameters) => rope_scaling(parameters, max_position_embeddings)?,
         None => RopeScaling::Default,
@@ -202,12 +194,9 @@ pub(super) fn rope_config(
     })
 }
 
-/// What says how positions are rotated, wherever it stands.
+/// What says how positions are rotated: transformers 5 writes the second and obeys the first.
 pub(super) fn rope_parameters<'a>(fields: &Fields<'a>) -> Result<Option<Fields<'a>>> {
-    match fields.object("rope_parameters")? {
-        Some(parameters) => Ok(Some(parameters)),
-        None => fields.object("rope_scaling"),
-    }
+    fields.object(fields.spelling("rope_scaling", "rope_parameters"))
 }
 
 fn rope_scaling(fields: &Fields<'_>, max_position_embeddings: usize) -> Result<RopeScaling> {

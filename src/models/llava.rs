@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use super::fields::{ACTIVATIONS, Fields};
-use super::llama::{GATE_UP, QKV, decoder_config, without_tied_head};
+use super::llama::{GATE_UP, QKV, decoder_config, eos_token_ids};
 use super::{Family, ModelConfig, ProjectorConfig, VisionConfig, image_layout};
 use crate::error::Result;
 use crate::nn::{
@@ -51,32 +51,34 @@ const MAX_IMAGE_SIZE: usize = 4096;
 const MAX_PATCHES: usize = 1 << 16;
 
 fn parse(fields: &Fields<'_>) -> Result<ModelConfig> {
-    let text = fields.object("text_config")?;
-    let text = text.ok_or_else(|| missing("text_config"))?;
+    let text = fields.object_or_empty("text_config")?;
     text.choice("model_type", (), &[("llama", ())])?;
     let mut decoder = decoder_config(&text)?;
     // The head belongs to the whole model, and so does whether it is tied.
     if let Some(is_tied) = fields.flag("tie_word_embeddings")? {
         decoder.tie_word_embeddings |= is_tied;
     }
-    let vision = fields
-        .object("vision_config")?
-        .ok_or_else(|| missing("vision_config"))?;
+    // Without a vision part it is CLIP-L; what a part does not say is as in CLIPVisionConfig.
+    let defaults = match fields.object("vision_config")? {
+        Some(_) => VisionDefaults::CLASS,
+        None => VisionDefaults::ABSENT,
+    };
+    let vision = fields.object_or_empty("vision_config")?;
     vision.choice("model_type", (), &[("clip_vision_model", ())])?;
     let stored_layers = vision
         .count("num_hidden_layers", 1..=MAX_LAYERS)?
-        .unwrap_or(24);
+        .unwrap_or(defaults.num_hidden_layers);
     let run_layers = run_layers(fields, stored_layers)?;
-    let encoder = encoder_config(fields, &vision, run_layers)?;
+    let encoder = encoder_config(fields, &vision, &defaults, run_layers)?;
     let projector = projector_config(fields, &encoder, &decoder)?;
     let image_token_id = image_token_id(fields, &decoder)?;
-    let mut eos_token_ids = fields.token_ids("eos_token_id")?;
-    eos_token_ids.extend(text.token_ids("eos_token_id")?);
-    let key_map = KeyMap::new(KEYS);
-    let key_map = without_tied_head(key_map, &decoder, "language_model.lm_head.");
-    let key_map = without_tied_head(key_map, &decoder, "lm_head.");
+    let outer_eos = fields.token_ids("eos_token_id")?;
+    let eos_token_ids = match outer_eos.is_empty() {
+        true => eos_token_ids(&text)?,
+        false => outer_eos,
+    };
     Ok(ModelConfig {
-        key_map: without_layers(key_map, run_layers..stored_layers),
+        key_map: without_layers(KeyMap::new(KEYS), run_layers..stored_layers),
         vision: Some(VisionConfig {
             encoder: VisualEncoderConfig::Clip(encoder),
             projector,
@@ -87,11 +89,35 @@ fn parse(fields: &Fields<'_>) -> Result<ModelConfig> {
     })
 }
 
-fn missing(field: &str) -> crate::Error {
-    crate::ConfigError::Missing {
-        field: field.to_string(),
-    }
-    .into()
+/// What a vision part has where the file does not say.
+struct VisionDefaults {
+    hidden_size: usize,
+    intermediate_size: usize,
+    num_hidden_layers: usize,
+    num_attention_heads: usize,
+    image_size: usize,
+    patch_size: usize,
+}
+
+impl VisionDefaults {
+    /// Hugging Face's `CLIPVisionConfig`.
+    const CLASS: Self = Self {
+        hidden_size: 768,
+        intermediate_size: 3072,
+        num_hidden_layers: 12,
+        num_attention_heads: 12,
+        image_size: 224,
+        patch_size: 32,
+    };
+    /// What its `LlavaConfig` makes of no vision part at all.
+    const ABSENT: Self = Self {
+        hidden_size: 1024,
+        intermediate_size: 4096,
+        num_hidden_layers: 24,
+        num_attention_heads: 16,
+        image_size: 336,
+        patch_size: 14,
+    };
 }
 
 /// Layers whose output is read: `vision_feature_layer` counts the embeddings as 0, and from the
@@ -108,12 +134,15 @@ fn run_layers(fields: &Fields<'_>, stored_layers: usize) -> Result<usize> {
 fn encoder_config(
     fields: &Fields<'_>,
     vision: &Fields<'_>,
+    defaults: &VisionDefaults,
     run_layers: usize,
 ) -> Result<ClipVisionConfig> {
-    let hidden_size = vision.count("hidden_size", 1..=MAX_WIDTH)?.unwrap_or(1024);
+    let hidden_size = vision
+        .count("hidden_size", 1..=MAX_WIDTH)?
+        .unwrap_or(defaults.hidden_size);
     let num_attention_heads = vision
         .count("num_attention_heads", 1..=MAX_WIDTH)?
-        .unwrap_or(16);
+        .unwrap_or(defaults.num_attention_heads);
     if !hidden_size.is_multiple_of(num_attention_heads) {
         let expected = format!("a divisor of hidden_size {hidden_size}");
         return Err(vision.out_of_range("num_attention_heads", num_attention_heads, expected));
@@ -125,8 +154,10 @@ fn encoder_config(
     }
     let image_size = vision
         .count("image_size", 1..=MAX_IMAGE_SIZE)?
-        .unwrap_or(336);
-    let patch_size = vision.count("patch_size", 1..=image_size)?.unwrap_or(14);
+        .unwrap_or(defaults.image_size);
+    let patch_size = vision
+        .count("patch_size", 1..=image_size)?
+        .unwrap_or(defaults.patch_size);
     let strategies = [
         ("default", FeatureSelect::Patches),
         ("full", FeatureSelect::ClassAndPatches),
@@ -135,7 +166,7 @@ fn encoder_config(
         hidden_size,
         intermediate_size: vision
             .count("intermediate_size", 1..=MAX_WIDTH)?
-            .unwrap_or(4096),
+            .unwrap_or(defaults.intermediate_size),
         num_hidden_layers: run_layers,
         num_attention_heads,
         image_size,
@@ -180,10 +211,8 @@ fn projector_config(
 
 fn image_token_id(fields: &Fields<'_>, decoder: &LlamaConfig) -> Result<u32> {
     let largest = decoder.vocab_size.max(1 << 17);
-    let found = match fields.count("image_token_index", 0..=largest)? {
-        Some(id) => Some(id),
-        None => fields.count("image_token_id", 0..=largest)?,
-    };
+    let name = fields.spelling("image_token_id", "image_token_index");
+    let found = fields.count(name, 0..=largest)?;
     Ok(u32::try_from(found.unwrap_or(32_000)).expect("the range was checked above"))
 }
 

@@ -6,6 +6,7 @@
 
 mod fields;
 mod gpt_neox;
+mod head;
 mod image_layout;
 mod llama;
 mod llava;
@@ -33,9 +34,11 @@ pub const FAMILIES: &[Family] = &[llava::FAMILY, llama::FAMILY, gpt_neox::FAMILY
 pub struct Family {
     /// Its name.
     pub name: &'static str,
-    /// The `architectures` in `config.json` that belong to it.
+    /// The `architectures` in `config.json` that belong to it. They decide between families of one
+    /// model type, and where the model type is not known.
     pub architectures: &'static [&'static str],
-    /// The `model_type` in `config.json` that belongs to it, where no architecture is named.
+    /// The `model_type` in `config.json` that belongs to it. It decides, as in `transformers`: old
+    /// checkpoints spell their architecture otherwise.
     pub model_type: &'static str,
     /// The template for a checkpoint that brings none of its own.
     pub default_template: &'static str,

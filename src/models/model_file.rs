@@ -10,7 +10,7 @@ use crate::files;
 /// Largest configuration that is read. The largest seen has 50 KiB.
 const MAX_BYTES: u64 = 1 << 20;
 
-/// Reads the bytes of `name`, or returns `None` where the file is absent.
+/// Reads the JSON in `name`, whoever wrote it, or returns `None` where the file is absent.
 ///
 /// # Errors
 ///
@@ -19,7 +19,7 @@ pub(crate) fn read_config(folder: &Path, name: &str) -> Result<Option<Vec<u8>>> 
     let path = folder.join(name);
     match files::read_capped(&path, MAX_BYTES)? {
         files::Contents::Absent => Ok(None),
-        files::Contents::Bytes(bytes) => Ok(Some(bytes)),
+        files::Contents::Bytes(bytes) => Ok(Some(files::python_json(&bytes).into_owned())),
         files::Contents::TooLarge { found_bytes } => {
             let reason = format!("{found_bytes} bytes, the limit is {MAX_BYTES}");
             Err(ConfigError::Malformed { path, reason }.into())
@@ -40,7 +40,7 @@ pub(super) fn read_object(folder: &Path, name: &str) -> Result<Option<Map<String
         path: folder.join(name),
         reason,
     };
-    match serde_json::from_slice(files::without_byte_order_mark(&bytes)) {
+    match serde_json::from_slice(&bytes) {
         Ok(Value::Object(object)) => Ok(Some(object)),
         Ok(_) => Err(malformed("the file holds no JSON object".to_string()).into()),
         Err(error) => Err(malformed(error.to_string()).into()),

@@ -93,19 +93,33 @@ fn not_applied(generation: &Map<String, Value>) -> impl Iterator<Item = &'static
     numbers.map(|(name, _)| name).chain(tokens)
 }
 
+/// The model type decides, as in `transformers`, where the first checkpoints of LLaMA are read though
+/// they spell their architecture `LLaMAForCausalLM`.
 fn find(fields: &Fields<'_>) -> Result<Option<&'static Family>> {
     let architectures = fields.texts("architectures")?;
     let model_type = fields.text("model_type")?;
-    let by_name = |family: &&Family| {
-        architectures
-            .iter()
-            .any(|found| family.architectures.contains(found))
+    let is_named = |family: &&Family| {
+        let mut named = architectures.iter();
+        named.any(|found| family.architectures.contains(found))
     };
-    let by_type = |family: &&Family| model_type == Some(family.model_type);
-    Ok(match architectures.is_empty() {
-        false => FAMILIES.iter().find(by_name),
-        true => FAMILIES.iter().find(by_type),
-    })
+    let is_typed = |family: &&Family| model_type == Some(family.model_type);
+    let is_both = |family: &&Family| is_typed(family) && is_named(family);
+    if let Some(family) = FAMILIES.iter().find(is_both) {
+        return Ok(Some(family));
+    }
+    let (typed, named) = (
+        FAMILIES.iter().find(is_typed),
+        FAMILIES.iter().find(is_named),
+    );
+    if let (Some(model_type), Some(named)) = (model_type, named) {
+        let counts = typed.map_or("architecture", |_| "model type");
+        log::warn!(
+            "config.json names the model type {} and an architecture of {}; the {counts} counts",
+            visible(model_type),
+            named.name,
+        );
+    }
+    Ok(typed.or(named))
 }
 
 /// What the configuration says it is, when no family claims it.

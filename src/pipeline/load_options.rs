@@ -6,10 +6,11 @@ use std::sync::Arc;
 
 use burn::tensor::DType;
 
+use crate::files::FolderLinks;
 use crate::nn::RopePrecision;
 use crate::weights::{LoadProgress, MatrixType, Strictness};
 
-/// How a model is opened. The default: weights as stored, the checkpoint's own context, strict.
+/// How a model is opened. The default: weights as stored, the checkpoint's own context.
 ///
 /// # Examples
 /// ```
@@ -24,6 +25,7 @@ pub struct LoadOptions {
     pub(super) weights: MatrixType,
     pub(super) context_length: Option<usize>,
     pub(super) strictness: Strictness,
+    pub(super) links: FolderLinks,
     pub(super) kernels: KernelPolicy,
     pub(super) compute: ComputeType,
     pub(super) cache: Option<ComputeType>,
@@ -107,6 +109,13 @@ impl LoadOptions {
         self
     }
 
+    /// Where the links in the model folder may lead: anywhere, unless this says otherwise.
+    #[must_use]
+    pub fn with_links(mut self, links: FolderLinks) -> Self {
+        self.links = links;
+        self
+    }
+
     /// What activations are computed in between kernels. Sums, norms, softmax, rotations and logits
     /// are f32 whatever it is.
     #[must_use]
@@ -154,6 +163,7 @@ impl fmt::Debug for LoadOptions {
             .field("weights", &self.weights)
             .field("context_length", &self.context_length)
             .field("strictness", &self.strictness)
+            .field("links", &self.links)
             .field("kernels", &self.kernels)
             .field("compute", &self.compute)
             .field("cache", &self.cache)

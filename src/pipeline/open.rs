@@ -6,7 +6,7 @@ use burn::tensor::DType;
 
 use super::load_options::LoadOptions;
 use super::prompt::TextProcessor;
-use crate::error::{ConfigError, DeviceError, Error, Result, visible_line};
+use crate::error::{ConfigError, DeviceError, Error, Result, visible, visible_line};
 use crate::image::PreprocessConfig;
 use crate::kernels::VlmBackend;
 use crate::models::{ModelSpec, VisionConfig, VisionLanguageModel, read_config};
@@ -30,6 +30,10 @@ pub(super) struct ModelParts<B: VlmBackend> {
 impl<B: VlmBackend> ModelParts<B> {
     /// Reads the small files first: what is wrong with them is told before the weights are read.
     pub(super) fn open(folder: &Path, device: &B::Device, options: &LoadOptions) -> Result<Self> {
+        options.links.check(folder)?;
+        for adapter in &options.adapters {
+            options.links.check(adapter)?;
+        }
         let mut spec = ModelSpec::read(folder)?;
         apply::<B>(options, &mut spec, device)?;
         let context_length = context_length(&spec, options.context_length)?;
@@ -38,10 +42,12 @@ impl<B: VlmBackend> ModelParts<B> {
         let preprocess = vision.map(|vision| open_preprocess(folder, vision));
         let preprocess = preprocess.transpose()?;
         let mut checkpoint = Checkpoint::open(folder)?;
+        spec.config.settle_head(&checkpoint)?;
         for adapter in &options.adapters {
             checkpoint.add_adapter(adapter)?;
         }
         let (model, load_report) = load_weights(&checkpoint, &spec, device, options)?;
+        warn_of_unused(folder, &load_report);
         Ok(Self {
             spec,
             model,
@@ -160,6 +166,24 @@ fn open_preprocess(folder: &Path, vision: &VisionConfig) -> Result<PreprocessCon
             expected: format!("{image_size} x {image_size}, the encoder's image_size"),
         }
         .into()),
+    }
+}
+
+/// They may be left over from training, or say that the configuration is of another model.
+fn warn_of_unused(folder: &Path, report: &LoadReport) {
+    const LISTED: usize = 5;
+    let names = report.unused.iter().take(LISTED);
+    let names: Vec<_> = names.map(|u| visible(&u.tensor).to_string()).collect();
+    if !names.is_empty() {
+        let more = match report.unused.len() - names.len() {
+            0 => String::new(),
+            more => format!(" and {more} more"),
+        };
+        log::warn!(
+            "{}: the model has no place for {}{more}; they are left out",
+            visible_line(folder),
+            names.join(", "),
+        );
     }
 }
 

@@ -45,10 +45,8 @@ pub(crate) fn read_json(folder: &Path, name: &str) -> Result<Option<Value>> {
 
 /// Parses `bytes` as JSON; `name` is for the error.
 pub(crate) fn parse_json(bytes: &[u8], name: &str) -> Result<Value, TokenizerError> {
-    serde_json::from_slice(files::without_byte_order_mark(bytes)).map_err(|error| {
-        TokenizerError::Malformed {
-            file: name.to_string(),
-            reason: error.to_string(),
-        }
+    serde_json::from_slice(&files::python_json(bytes)).map_err(|error| TokenizerError::Malformed {
+        file: name.to_string(),
+        reason: error.to_string(),
     })
 }

@@ -75,7 +75,7 @@ impl AdapterConfig {
                 return Err(malformed(&path, reason));
             }
         };
-        let parsed = serde_json::from_slice(files::without_byte_order_mark(&bytes));
+        let parsed = serde_json::from_slice(&files::python_json(&bytes));
         let file: ConfigFile = parsed.map_err(|error| malformed(&path, error.to_string()))?;
         require_plain(&path, &file)?;
         let has_biases = match file.bias.as_deref() {

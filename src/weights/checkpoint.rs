@@ -16,8 +16,11 @@ use super::key_rule::KeyRule;
 use super::limits::{MAX_SHARDS, MAX_TENSORS};
 use super::near_miss::nearest;
 use super::source::{NamedTensor, Source};
-use super::tensor::{StoredTensor, TensorEntry, TensorInfo};
-use crate::error::{CheckpointError, Result};
+use super::tensor::{Layout, StoredTensor, TensorEntry, TensorInfo};
+use crate::error::{CheckpointError, Result, visible, visible_line};
+
+/// Bytes of two tensors that are compared at once.
+const COMPARED_BYTES: u64 = 1 << 20;
 
 /// The weights of a model on disk: safetensors or PyTorch files, one or many.
 ///
@@ -58,10 +61,9 @@ struct FiledTensor {
 impl Checkpoint {
     /// Opens the weights of a model folder.
     ///
-    /// Looks for `model.safetensors.index.json`, `model.safetensors`,
-    /// `pytorch_model.bin.index.json` and `pytorch_model.bin`, in this order, then for the only
-    /// other file that ends in `.safetensors`, `.bin` or `.pth`. A file of the folder may be a link
-    /// only inside of it, or into the blobs of the Hugging Face cache that the folder belongs to.
+    /// Looks for `model.safetensors`, `model.safetensors.index.json`, `pytorch_model.bin` and
+    /// `pytorch_model.bin.index.json`, in this order, then for the only other file that ends in
+    /// `.safetensors`, `.bin` or `.pth`. Links are followed; names in an index stay in the folder.
     ///
     /// # Errors
     ///
@@ -178,6 +180,36 @@ impl Checkpoint {
         Source::of(NamedTensor { name, info }, weight_type).read(self)
     }
 
+    /// Whether two tensors are stored as the same bytes of the same type and shape.
+    ///
+    /// # Errors
+    ///
+    /// As [`read`](Self::read).
+    pub(crate) fn holds_equal(&self, first: &str, second: &str) -> Result<bool> {
+        let (first_file, first_entry) = self.find(first)?;
+        let (second_file, second_entry) = self.find(second)?;
+        if first_entry.info != second_entry.info {
+            return Ok(false);
+        }
+        if std::ptr::eq(first_file, second_file) && first_entry == second_entry {
+            return Ok(true);
+        }
+        let (Layout::Contiguous, Layout::Contiguous) = (&first_entry.layout, &second_entry.layout)
+        else {
+            let [first, second] = [self.read(first)?, self.read(second)?];
+            return Ok(first.bytes() == second.bytes());
+        };
+        let len_bytes = first_entry.info.len_bytes() as u64;
+        for done in (0..len_bytes).step_by(COMPARED_BYTES as usize) {
+            let count = COMPARED_BYTES.min(len_bytes - done);
+            let first = first_file.read(first_entry.offset + done, count)?;
+            if first != second_file.read(second_entry.offset + done, count)? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
     fn empty() -> Self {
         Self {
             files: Vec::new(),
@@ -212,11 +244,28 @@ impl Checkpoint {
         }
         for shard in &index.shards {
             let file = folder.open_file(shard)?;
-            let mut tensors = read_tensors(&file)?;
-            tensors.retain(|tensor, _| index.allows(tensor, shard));
+            let tensors = read_tensors(&file)?;
+            self.forget_overwritten(&tensors, &file);
             self.add(file, tensors, None)?;
         }
         Ok(())
+    }
+
+    /// Of two shards with a tensor of one name, `transformers` keeps the one that is read last.
+    fn forget_overwritten(&mut self, tensors: &BTreeMap<String, TensorEntry>, file: &WeightFile) {
+        let mut overwritten = tensors.keys().filter_map(|name| {
+            let first = self.tensors.remove(name)?;
+            Some((name, first.file))
+        });
+        if let Some((name, first)) = overwritten.next() {
+            let others = overwritten.count();
+            log::warn!(
+                "tensor `{}` and {others} more are in {} and in {}; the latter counts",
+                visible(name),
+                visible_line(self.files[first].path()),
+                visible_line(file.path())
+            );
+        }
     }
 
     fn add(

@@ -1,9 +1,10 @@
 //! A regular file that is read by position.
 
-use std::fs::{File, FileType, Metadata};
+use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use crate::error::{CheckpointError, Error, Result};
+use crate::files::{OpenError, open_regular};
 
 /// An open regular file and the size it had when it was opened.
 ///
@@ -23,15 +24,17 @@ impl WeightFile {
     ///
     /// [`CheckpointError::NotAFile`] for a folder, pipe or device.
     pub(super) fn open(path: &Path) -> Result<Self> {
-        // Asked before opening: to open a pipe waits for a writer that may never come.
-        require_regular(path, &std::fs::metadata(path).map_err(Error::io(path))?)?;
-        let file = File::open(path).map_err(Error::io(path))?;
-        let metadata = file.metadata().map_err(Error::io(path))?;
-        require_regular(path, &metadata)?;
+        let (file, len_bytes) = open_regular(path).map_err(|error| match error {
+            OpenError::Io(reason) => Error::io(path)(reason),
+            OpenError::NotAFile(found) => {
+                let path = path.to_path_buf();
+                CheckpointError::NotAFile { path, found }.into()
+            }
+        })?;
         Ok(Self {
             file,
             path: path.to_path_buf(),
-            len_bytes: metadata.len(),
+            len_bytes,
         })
     }
 
@@ -136,26 +139,6 @@ impl rawzip::ReaderAt for WeightFile {
         let rest = self.len_bytes.saturating_sub(offset);
         let len = usize::try_from(rest).map_or(buffer.len(), |rest| rest.min(buffer.len()));
         read_exact_at(&self.file, offset, &mut buffer[..len]).map(|()| len)
-    }
-}
-
-fn require_regular(path: &Path, metadata: &Metadata) -> Result<()> {
-    if metadata.is_file() {
-        return Ok(());
-    }
-    let found = describe(metadata.file_type());
-    Err(CheckpointError::NotAFile {
-        path: path.to_path_buf(),
-        found,
-    }
-    .into())
-}
-
-fn describe(file_type: FileType) -> &'static str {
-    if file_type.is_dir() {
-        "a folder"
-    } else {
-        "a pipe, socket or device"
     }
 }
 

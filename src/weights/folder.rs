@@ -1,25 +1,25 @@
-//! Which files of a model folder hold its weights, and that they really lie in it.
+//! Which files of a model folder hold its weights.
 
 use std::path::{Path, PathBuf};
 
 use super::file::WeightFile;
 use super::index::ShardIndex;
-use crate::error::{CheckpointError, Error, Result};
+use crate::error::{CheckpointError, Error, Result, visible, visible_line};
 
-/// What may hold the weights of a folder, best first.
+/// What may hold the weights of a folder, in the order of `transformers` 5.
 const LAYOUTS: [(&str, Layout); 4] = [
+    ("model.safetensors", Layout::Single),
     (
         "model.safetensors.index.json",
         Layout::Sharded {
             extension: "safetensors",
         },
     ),
-    ("model.safetensors", Layout::Single),
+    ("pytorch_model.bin", Layout::Single),
     (
         "pytorch_model.bin.index.json",
         Layout::Sharded { extension: "bin" },
     ),
-    ("pytorch_model.bin", Layout::Single),
 ];
 
 /// Extensions of files that are taken under any name if there is only one.
@@ -43,12 +43,10 @@ pub(super) enum FolderWeights {
     },
 }
 
-/// A model folder, and where its files may really be.
+/// A model folder.
 #[derive(Debug)]
 pub(super) struct Folder {
     path: PathBuf,
-    /// Canonical folders that a file of this folder may lie in.
-    roots: Vec<PathBuf>,
 }
 
 impl Folder {
@@ -58,30 +56,37 @@ impl Folder {
             let (path, found) = (path.to_path_buf(), "no folder");
             return Err(CheckpointError::NotAFile { path, found }.into());
         }
-        let mut roots = vec![canonical.clone()];
-        roots.extend(hub_blobs(&canonical));
         Ok(Self {
             path: path.to_path_buf(),
-            roots,
         })
     }
 
-    /// Finds the weights: an index, a file of the usual name, or the only weight file there is.
+    /// Finds the weights: a file of a usual name, an index, or the only weight file there is. Of two
+    /// that could be meant, the one counts that `transformers` takes: one may be left over from an
+    /// older save, and which is older no file says.
     ///
     /// # Errors
     ///
     /// [`CheckpointError::Missing`] or [`CheckpointError::Ambiguous`] if there is no such file.
     pub(super) fn find_weights(&self) -> Result<FolderWeights> {
+        let mut found = Vec::new();
         for (name, layout) in LAYOUTS {
-            if !self
-                .path
-                .join(name)
-                .try_exists()
-                .map_err(Error::io(self.path.join(name)))?
-            {
-                continue;
+            let path = self.path.join(name);
+            if path.try_exists().map_err(Error::io(&path))? {
+                found.push((name, path, layout));
             }
-            let path = self.contained(name)?;
+        }
+        let names: Vec<_> = found.iter().map(|(name, ..)| *name).collect();
+        if let [name, others @ ..] = names.as_slice()
+            && !others.is_empty()
+        {
+            log::warn!(
+                "{}: {name} is read, and not {}, which holds weights too",
+                visible_line(&self.path),
+                others.join(", ")
+            );
+        }
+        if let Some((_, path, layout)) = found.into_iter().next() {
             return Ok(match layout {
                 Layout::Single => FolderWeights::Single(path),
                 Layout::Sharded { extension } => FolderWeights::Sharded {
@@ -94,12 +99,8 @@ impl Folder {
     }
 
     /// Opens a file of the folder.
-    ///
-    /// # Errors
-    ///
-    /// [`CheckpointError::Outside`] if it is a link that leads out of the folder.
     pub(super) fn open_file(&self, name: &str) -> Result<WeightFile> {
-        WeightFile::open(&self.contained(name)?)
+        WeightFile::open(&self.path.join(name))
     }
 
     /// Opens the first of `names` that is in the folder.
@@ -126,15 +127,6 @@ impl Folder {
             .collect()
     }
 
-    fn contained(&self, name: &str) -> Result<PathBuf> {
-        let path = self.path.join(name);
-        let target = path.canonicalize().map_err(Error::io(&path))?;
-        if self.roots.iter().any(|root| target.starts_with(root)) {
-            return Ok(path);
-        }
-        Err(CheckpointError::Outside { path, target }.into())
-    }
-
     fn find_only_file(&self) -> Result<FolderWeights> {
         let mut found = Vec::new();
         for entry in self.path.read_dir().map_err(Error::io(&self.path))? {
@@ -143,16 +135,16 @@ impl Folder {
                 .extension()
                 .and_then(|extension| extension.to_str());
             if extension.is_some_and(|extension| EXTENSIONS.contains(&extension)) {
-                found.push(name.to_string_lossy().into_owned());
+                found.push(name);
             }
         }
         found.sort_unstable();
         match found.as_slice() {
             [] => Err(self.no_weights()),
-            [name] => self.contained(name).map(FolderWeights::Single),
+            [name] => Ok(FolderWeights::Single(self.path.join(name))),
             _ => Err(CheckpointError::Ambiguous {
                 folder: self.path.clone(),
-                found,
+                found: found.iter().map(|name| visible(name).to_string()).collect(),
             }
             .into()),
         }
@@ -167,17 +159,4 @@ impl Folder {
         }
         .into()
     }
-}
-
-/// The `blobs` folder of the Hugging Face cache that `folder` lies in, if it does.
-///
-/// The cache keeps content in `models--*/blobs` and links to it from `models--*/snapshots/<revision>`.
-fn hub_blobs(folder: &Path) -> Option<PathBuf> {
-    let snapshots = folder
-        .ancestors()
-        .find(|ancestor| ancestor.ends_with("snapshots"))?;
-    let repository = snapshots.parent()?;
-    let name = repository.file_name()?.to_str()?;
-    name.starts_with("models--")
-        .then(|| repository.join("blobs"))
 }

@@ -1,6 +1,6 @@
-//! The index of a sharded checkpoint: which files there are, and which of two holds a tensor.
+//! The index of a sharded checkpoint: which files there are.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use serde::Deserialize;
@@ -9,6 +9,7 @@ use super::file::WeightFile;
 use super::limits::{MAX_HEADER_BYTES, MAX_SHARDS, MAX_TENSORS};
 use super::unique_map::UniqueMap;
 use crate::error::{CheckpointError, Error, Result};
+use crate::files::python_json;
 
 const FORMAT: &str = "shard index";
 
@@ -22,13 +23,12 @@ struct IndexFile {
 
 /// The shards of a checkpoint.
 ///
-/// An index is written by hand or by tools that merge and prune: what it promises and no shard
-/// holds is missed only where a parameter wants it, and what it leaves out is taken as it is found.
+/// An index is written by hand or by tools that merge and prune. What it says of a tensor is not
+/// believed, as `transformers` does not: a shard holds what it holds.
 #[derive(Debug)]
 pub(super) struct ShardIndex {
     /// Names of the files, in order.
     pub(super) shards: BTreeSet<String>,
-    weight_map: BTreeMap<String, String>,
 }
 
 impl ShardIndex {
@@ -45,7 +45,7 @@ impl ShardIndex {
             file.len_bytes(),
         )?;
         let json = file.read(0, file.len_bytes())?;
-        let index: IndexFile = serde_json::from_slice(&json)
+        let index: IndexFile = serde_json::from_slice(&python_json(&json))
             .map_err(|error| file.malformed(FORMAT, error.to_string()))?;
         let map = index.weight_map;
         file.require_at_most(
@@ -66,17 +66,7 @@ impl ShardIndex {
         for shard in &shards {
             check_shard_name(path, shard, extension)?;
         }
-        Ok(Self {
-            shards,
-            weight_map: map.entries,
-        })
-    }
-
-    /// Whether the `tensor` that was found in `shard` is the one that is meant by its name.
-    pub(super) fn allows(&self, tensor: &str, shard: &str) -> bool {
-        self.weight_map
-            .get(tensor)
-            .is_none_or(|meant| meant == shard)
+        Ok(Self { shards })
     }
 }
 

@@ -8,9 +8,10 @@ use super::matrix_type::MatrixType;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Strictness {
     /// Every parameter has a tensor of its shape, and every tensor a parameter.
-    #[default]
     Strict,
-    /// Every parameter has a tensor of its shape; tensors may be left over.
+    /// Every parameter has a tensor of its shape; tensors may be left over, from training or from a
+    /// conversion. They are in the report.
+    #[default]
     AllowUnused,
 }
 
@@ -29,7 +30,7 @@ pub struct LoadProgress<'a> {
 /// Told about every finished tensor.
 pub type ProgressCallback<'a> = dyn FnMut(LoadProgress<'_>) + 'a;
 
-/// How a module is filled. The default: matrices as stored, strict, silent.
+/// How a module is filled. The default: matrices as stored, unused tensors allowed, silent.
 #[derive(Default)]
 pub struct WeightOptions<'a> {
     pub(super) matrices: MatrixType,

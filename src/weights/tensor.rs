@@ -96,7 +96,7 @@ impl StoredTensor {
 }
 
 /// Where a tensor lies in its file. The range was checked against the file's size.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct TensorEntry {
     pub(super) info: TensorInfo,
     /// Byte position of the first element.

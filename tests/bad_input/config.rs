@@ -1,7 +1,7 @@
 //! Configurations that are damaged, or describe what cannot be run.
 
 use burn_vlm::kernels::VlmBackend;
-use burn_vlm::{ConfigError, Error, LoadOptions, MultimodalPipeline, Result};
+use burn_vlm::{CheckpointError, ConfigError, Error, LoadOptions, MultimodalPipeline, Result};
 use serde_json::json;
 
 use crate::case::{Case, LLAVA, TEXT, open_damaged, open_with_field, open_with_file, unset};
@@ -54,7 +54,10 @@ fn files<B: VlmBackend>() -> Vec<Case> {
         case!(
             "an architecture that is not supported",
             "MambaForCausalLM",
-            |at| open_with_field::<B>(TEXT, at, "/architectures", json!(["MambaForCausalLM"])),
+            |at| {
+                let config = r#"{"architectures": ["MambaForCausalLM"], "model_type": "mamba"}"#;
+                open_with_file::<B>(TEXT, at, "config.json", config)
+            },
             Error::Config(ConfigError::UnknownModel { .. })
         ),
         case!(
@@ -104,16 +107,27 @@ fn files<B: VlmBackend>() -> Vec<Case> {
 fn decoders<B: VlmBackend>() -> Vec<Case> {
     vec![
         case!(
-            "a model without a width",
-            "`hidden_size` is missing",
+            "a model without a width, which is then that of LLaMA-7B",
+            "4096",
             |at| open_damaged::<B>(TEXT, at, |at| unset(&at.join("config.json"), "hidden_size")),
-            Error::Config(ConfigError::Missing { .. })
+            Error::Checkpoint(CheckpointError::Incomplete { .. })
         ),
         case!(
             "a vocabulary that is null",
-            "`vocab_size` is missing",
+            "32000",
             |at| open_with_field::<B>(TEXT, at, "/vocab_size", json!(null)),
-            Error::Config(ConfigError::Missing { .. })
+            Error::Checkpoint(CheckpointError::Incomplete { .. })
+        ),
+        case!(
+            "a width that is not a number, as Python writes it",
+            "NaN",
+            |at| open_damaged::<B>(TEXT, at, |at| {
+                let path = at.join("config.json");
+                let text = std::fs::read_to_string(&path).expect("the fixture has this file");
+                let text = text.replacen("\"hidden_size\": 48", "\"hidden_size\": NaN", 1);
+                std::fs::write(path, text).expect("a temporary folder");
+            }),
+            Error::Config(ConfigError::OutOfRange { .. })
         ),
         case!(
             "a width of zero",
@@ -262,16 +276,16 @@ fn positions<B: VlmBackend>() -> Vec<Case> {
 fn eyes<B: VlmBackend>() -> Vec<Case> {
     vec![
         case!(
-            "a model that should see and has no eyes",
-            "`vision_config` is missing",
+            "a model whose eyes are those of CLIP-L, since nothing says otherwise",
+            "336 x 336",
             |at| open_with_field::<B>(LLAVA, at, "/vision_config", json!(null)),
-            Error::Config(ConfigError::Missing { .. })
+            Error::Config(ConfigError::OutOfRange { .. })
         ),
         case!(
-            "a model that should speak and has no decoder",
-            "`text_config` is missing",
+            "a model whose decoder is LLaMA-7B, since nothing says otherwise",
+            "4096",
             |at| open_with_field::<B>(LLAVA, at, "/text_config", json!(null)),
-            Error::Config(ConfigError::Missing { .. })
+            Error::Checkpoint(CheckpointError::Incomplete { .. })
         ),
         case!(
             "a decoder that is not supported",

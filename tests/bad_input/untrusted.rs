@@ -20,7 +20,10 @@ pub(crate) fn cases<B: VlmBackend>() -> Vec<Case> {
         case!(
             "an architecture that a terminal obeys",
             r"\u{1b}]0;owned\u{7}",
-            |at| open_with_field::<B>(TEXT, at, "/architectures", json!([ESCAPES])),
+            |at| {
+                let config = json!({ "architectures": [ESCAPES] }).to_string();
+                open_with_file::<B>(TEXT, at, "config.json", config)
+            },
             Error::Config(ConfigError::UnknownModel { .. })
         ),
         case!(

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use burn_vlm::kernels::VlmBackend;
-use burn_vlm::weights::WeightType;
+use burn_vlm::weights::{Strictness, WeightType};
 use burn_vlm::{CheckpointError, DeviceError, Error, LoadOptions, MultimodalPipeline, Result};
 use serde_json::{Value, json};
 
@@ -144,10 +144,15 @@ fn fits<B: VlmBackend>() -> Vec<Case> {
             |at| open_with_weights::<B>(at, |file| file.rename(NORM, "model.nrm.weight")),
             Error::Checkpoint(CheckpointError::Incomplete { missing, unused, .. })
                 if missing.len() == 1 && unused.len() == 1),
-        case!("a surplus tensor", "model.surplus",
-            |at| open_with_weights::<B>(at, |file| {
+        case!("a surplus tensor where none may be", "model.surplus",
+            |at| {
+                copy_model(TEXT, at);
+                let mut file = SafetensorsFile::read(&at.join(FILE));
                 file.push("model.surplus", "F32", &[2], &[0; 8]);
-            }),
+                file.write();
+                let options = LoadOptions::new().with_strictness(Strictness::Strict);
+                MultimodalPipeline::<B>::open(at, &options).map(drop)
+            },
             Error::Checkpoint(CheckpointError::Incomplete { missing, unused, .. })
                 if missing.is_empty() && unused.len() == 1),
         case!("weights of a wider model", "48",

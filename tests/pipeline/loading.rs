@@ -20,7 +20,6 @@ laws![
     weights_as_they_are_stored_lose_nothing,
     weights_in_a_type_asked_for_are_kept_in_it,
     tensors_by_the_names_of_any_release_load_the_same,
-    a_surplus_tensor_is_an_error_unless_it_is_allowed,
     an_adapter_of_another_model_is_named_with_what_it_was_made_for,
     a_shorter_context_is_the_one_of_the_pipeline,
 ];
@@ -202,23 +201,6 @@ fn tensors_by_the_names_of_any_release_load_the_same<B: VlmBackend>() -> Result<
         let renamed = MultimodalPipeline::<B>::open(folder.path(), &LoadOptions::new())?;
         assert_eq!(renamed.answer(&request)?.token_ids, expected.token_ids);
     }
-    Ok(())
-}
-
-fn a_surplus_tensor_is_an_error_unless_it_is_allowed<B: VlmBackend>() -> Result<()> {
-    let folder = tempfile::tempdir()?;
-    copy_model(LLAVA, folder.path());
-    let mut file = SafetensorsFile::read(&folder.path().join("model.safetensors"));
-    file.push("model.surplus", "F32", &[2], &[0; 8]);
-    file.write();
-    let strict = MultimodalPipeline::<B>::open(folder.path(), &LoadOptions::new());
-    let Err(Error::Checkpoint(CheckpointError::Incomplete { unused, .. })) = strict else {
-        panic!("{strict:?}")
-    };
-    assert_eq!(unused, ["model.surplus"]);
-    let options = LoadOptions::new().with_strictness(Strictness::AllowUnused);
-    let pipeline = MultimodalPipeline::<B>::open(folder.path(), &options)?;
-    assert_eq!(pipeline.load_report().unused.len(), 1);
     Ok(())
 }
 

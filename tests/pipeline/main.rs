@@ -46,6 +46,7 @@ mod decoding;
 mod device;
 mod endings;
 mod fixture;
+mod folders;
 mod interruptions;
 mod loading;
 mod parity;

@@ -340,14 +340,14 @@ fn another_rank_is_a_mismatch_unless_a_rule_allows_it() {
 }
 
 #[test]
-fn unused_tensors_are_an_error_unless_they_are_allowed() {
+fn unused_tensors_are_reported_and_an_error_where_that_is_asked_for() {
     let tensors = [TENSORS, &[("extra.weight", &[1])]].concat();
-    match checkpoint_error(load_from(&tensors, WeightOptions::default())) {
+    let options = WeightOptions::default().with_strictness(Strictness::Strict);
+    match checkpoint_error(load_from(&tensors, options)) {
         CheckpointError::Incomplete { unused, .. } => assert_eq!(unused, ["extra.weight"]),
         other => panic!("{other}"),
     }
-    let options = WeightOptions::default().with_strictness(Strictness::AllowUnused);
-    let (_, report) = load_from(&tensors, options).unwrap();
+    let (_, report) = load_from(&tensors, WeightOptions::default()).unwrap();
     assert_eq!(report.unused[0].tensor, "extra.weight");
 }
 
