@@ -2,10 +2,14 @@
 //!
 //! A task takes one key-value head and some queries of the heads that share it. It scores them
 //! against every key they see, turns the scores into weights, and sums the values; keys and values
-//! are read where they lie, in their own type, once a task.
+//! are read where they lie, in their own type, once a task. Where there are fewer heads than would
+//! keep every thread busy, as for a single query, the keys are cut too, and the parts' sums merged.
 
 mod block;
+mod partial;
 mod slab;
+
+use std::ops::Range;
 
 use burn_flex::FlexTensor;
 use rayon::prelude::*;
@@ -16,11 +20,19 @@ use crate::kernels::cpu::{
 };
 use crate::kernels::{KvView, LaunchRefused};
 use block::{Block, Line};
+use partial::Partial;
 use slab::Slab;
 
 /// Queries to a task: with 64 elements each they take 8 KiB of the first-level cache, where they
 /// wait for the keys that pass by.
 const TASK_LINES: usize = 32;
+
+/// Keys below which a part of them is not worth another task: 32 KiB at 64 elements of 2 bytes, and as
+/// many of values.
+const MIN_PART_KEYS: usize = 256;
+
+/// Tasks to a thread from which on the threads are busy enough without a cut through the keys.
+const ENOUGH_TASKS: usize = 4;
 
 pub(in crate::kernels) fn run(
     inputs: &AttentionInputs<FlexTensor>,
@@ -63,7 +75,8 @@ struct Attention<'a, E> {
     mask: AttentionMask,
 }
 
-/// A row of the batch, one of its key-value heads, and the first of its queries to answer.
+/// A row of the batch, one of its key-value heads, the first of its queries to answer, and a part of
+/// the keys.
 ///
 /// The query heads that share a key-value head are one longer sequence to it: line `l` is query
 /// `l % seq_q` of head `l / seq_q` of the group.
@@ -72,23 +85,41 @@ struct Task {
     batch: usize,
     kv_head: usize,
     first_line: usize,
+    /// Of how many parts of the keys this is which.
+    part: Part,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Part {
+    index: usize,
+    count: usize,
+}
+
+impl Part {
+    /// Its share of `len` keys.
+    fn of(self, len: usize) -> Range<usize> {
+        let bound = |index: usize| len * index / self.count;
+        bound(self.index)..bound(self.index + 1)
+    }
 }
 
 /// `[batch, seq_q, num_heads, head_dim]`
 fn attend<E: Element>(tier: Tier, attention: &Attention<'_, E>) -> Vec<f32> {
     let [batch, num_heads, seq_q, head_dim] = attention.queries.dims();
-    let tasks = attention.tasks();
+    let parts = attention.num_parts(rayon::current_num_threads());
+    let tasks = attention.tasks(parts);
     let num_keys: usize = attention.views.iter().map(KvView::len).sum();
     let elements = batch * num_heads * seq_q * head_dim * num_keys.div_ceil(batch.max(1));
     let min_tasks = (tasks.len() * MIN_ELEMENTS_PER_TASK).div_ceil(elements.max(1));
-    let answers: Vec<Vec<f32>> = tasks
+    let partials: Vec<Partial> = tasks
         .par_iter()
         .with_min_len(min_tasks.max(1))
         .map(|task| tier.run(attention.block(*task)))
         .collect();
 
     let mut target = vec![0.0; batch * seq_q * num_heads * head_dim];
-    for (task, answers) in tasks.iter().zip(&answers) {
+    for (task, partials) in tasks.iter().step_by(parts).zip(partials.chunks(parts)) {
+        let answers = Partial::merge(partials);
         let answers = answers.chunks_exact(head_dim.max(1));
         for (line, answer) in (task.first_line..).zip(answers) {
             let head = task.kv_head * attention.group() + line / seq_q;
@@ -106,18 +137,38 @@ impl<E: Element> Attention<'_, E> {
         num_heads / self.key.num_heads()
     }
 
-    fn tasks(&self) -> Vec<Task> {
+    /// Parts to cut the keys into, so that `threads` have as many tasks each.
+    fn num_parts(&self, threads: usize) -> usize {
+        let [batch, _, seq_q, _] = self.queries.dims();
+        let blocks = (self.group() * seq_q).div_ceil(TASK_LINES);
+        let tasks = batch * self.key.num_heads() * blocks;
+        let num_keys = self.views.iter().map(KvView::len).min().unwrap_or(0);
+        if tasks == 0 || tasks >= ENOUGH_TASKS * threads {
+            return 1;
+        }
+        let even = (1..=threads).find(|parts| (tasks * parts).is_multiple_of(threads));
+        even.unwrap_or(threads).min(num_keys / MIN_PART_KEYS).max(1)
+    }
+
+    /// Those of one block of queries one behind another.
+    fn tasks(&self, parts: usize) -> Vec<Task> {
         let [batch, _, seq_q, _] = self.queries.dims();
         let num_kv_heads = self.key.num_heads();
-        let firsts = (0..self.group() * seq_q).step_by(TASK_LINES);
-        (0..batch * num_kv_heads)
-            .flat_map(|index| firsts.clone().map(move |first_line| (index, first_line)))
-            .map(|(index, first_line)| Task {
-                batch: index / num_kv_heads,
-                kv_head: index % num_kv_heads,
-                first_line,
-            })
-            .collect()
+        let mut tasks = Vec::new();
+        for (batch, kv_head) in pairs(batch, num_kv_heads) {
+            for first_line in (0..self.group() * seq_q).step_by(TASK_LINES) {
+                tasks.extend((0..parts).map(|index| Task {
+                    batch,
+                    kv_head,
+                    first_line,
+                    part: Part {
+                        index,
+                        count: parts,
+                    },
+                }));
+            }
+        }
+        tasks
     }
 
     /// The work of a task.
@@ -134,10 +185,16 @@ impl<E: Element> Attention<'_, E> {
         }
         let seen = (task.first_line..end).map(|line| view.seen(line % seq_q, seq_q, self.mask));
         let first_key = seen.clone().map(|seen| seen.start).min().unwrap_or(0);
-        let lines = seen.map(|seen| Line {
-            seen: seen.start - first_key..seen.end - first_key,
+        let last_key = seen.clone().map(|seen| seen.end).max().unwrap_or(0);
+        let part = task.part.of(last_key - first_key);
+        let part = first_key + part.start..first_key + part.end;
+        let lines = seen.map(|seen| {
+            let place = |key: usize| key.clamp(part.start, part.end) - part.start;
+            Line {
+                seen: place(seen.start)..place(seen.end),
+            }
         });
-        let view = view.without(first_key);
+        let view = view.without(part.start);
         Block {
             queries,
             lines: lines.collect(),
@@ -145,6 +202,11 @@ impl<E: Element> Attention<'_, E> {
             values: self.value.rows(view, task.kv_head),
         }
     }
+}
+
+/// Every pair of an index below `first` with one below `second`.
+fn pairs(first: usize, second: usize) -> impl Iterator<Item = (usize, usize)> {
+    (0..first).flat_map(move |first| (0..second).map(move |second| (first, second)))
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use super::partial::{Partial, Scale};
 use super::slab::ViewRows;
 use crate::kernels::cpu::{Element, Kernel, Simd, dot_tile, exp, weighted_sum};
 
@@ -30,19 +31,18 @@ pub(super) struct Block<'a, E> {
 }
 
 impl<E: Element> Kernel for Block<'_, E> {
-    /// The answers: `[lines, head_dim]`.
-    type Output = Vec<f32>;
+    type Output = Partial;
 
     #[inline(always)]
-    fn run<S: Simd>(mut self, simd: S) -> Vec<f32> {
+    fn run<S: Simd>(mut self, simd: S) -> Partial {
         let head_dim = self.keys.size();
         let scale = 1.0 / (head_dim as f32).sqrt();
         self.queries.iter_mut().for_each(|query| *query *= scale);
         let num_seen = union(&self.lines).end;
         let mut scores = vec![0.0; self.lines.len() * num_seen];
-        let mut answers = vec![0.0; self.lines.len() * head_dim];
+        let mut partial = Partial::nothing(self.lines.len(), head_dim);
         if num_seen == 0 {
-            return answers;
+            return partial;
         }
         // Large tiles of sums where there are registers for them.
         if S::REGISTERS >= 32 {
@@ -50,30 +50,27 @@ impl<E: Element> Kernel for Block<'_, E> {
         } else {
             self.score::<S, 2>(simd, num_seen, &mut scores);
         }
-        let totals: Vec<f32> = self
+        let scores_of_lines = scores.chunks_exact_mut(num_seen);
+        for ((line, scores), scale) in self
             .lines
             .iter()
-            .zip(scores.chunks_exact_mut(num_seen))
-            .map(|(line, scores)| weigh(scores, &line.seen))
-            .collect();
+            .zip(scores_of_lines)
+            .zip(&mut partial.scales)
+        {
+            *scale = weigh(scores, &line.seen);
+        }
         if S::REGISTERS >= 32 {
-            self.sum_values::<S, 4, 4>(simd, num_seen, &scores, &mut answers);
+            self.sum_values::<S, 4, 4>(simd, num_seen, &scores, &mut partial.sums);
         } else {
-            self.sum_values::<S, 2, 4>(simd, num_seen, &scores, &mut answers);
+            self.sum_values::<S, 2, 4>(simd, num_seen, &scores, &mut partial.sums);
         }
-        for (answer, total) in answers.chunks_exact_mut(head_dim.max(1)).zip(&totals) {
-            // A query that sees no key has no weights, and zeros for an answer.
-            let scale = if *total == 0.0 { 0.0 } else { 1.0 / total };
-            answer.iter_mut().for_each(|value| *value *= scale);
-        }
-        answers
+        partial
     }
 }
 
-/// Turns scores into weights relative to the largest and returns their sum; what is not seen gets
-/// none.
+/// Turns scores into weights relative to the largest; what is not seen gets none.
 #[inline(always)]
-fn weigh(scores: &mut [f32], seen: &Range<usize>) -> f32 {
+fn weigh(scores: &mut [f32], seen: &Range<usize>) -> Scale {
     scores[..seen.start].fill(0.0);
     scores[seen.end..].fill(0.0);
     let seen = &mut scores[seen.clone()];
@@ -88,7 +85,10 @@ fn weigh(scores: &mut [f32], seen: &Range<usize>) -> f32 {
             *sum += *score;
         }
     }
-    sums.iter().sum()
+    Scale {
+        largest,
+        total: sums.iter().sum(),
+    }
 }
 
 /// From the first key to the last that a line sees.
