@@ -8,19 +8,22 @@ mod answer;
 mod json;
 #[path = "common/model.rs"]
 mod model;
+#[path = "common/pictures.rs"]
+mod pictures;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use burn_vlm::{Answer, AskRequest, ImageInput};
+use burn_vlm::{Answer, AskRequest};
 use clap::Parser;
 use serde_json::Value;
 
 use answer::AnswerArgs;
 use json::kernels_json;
 use model::ModelArgs;
+use pictures::PictureArgs;
 
 /// Answers a question about pictures.
 #[derive(Debug, Parser)]
@@ -36,6 +39,8 @@ struct Arguments {
     model: ModelArgs,
     #[command(flatten)]
     answer: AnswerArgs,
+    #[command(flatten)]
+    pictures: PictureArgs,
     /// Print one JSON object instead of the text
     #[arg(long)]
     json: bool,
@@ -49,8 +54,7 @@ fn main() -> Result<()> {
     let question = question.context("the question is not UTF-8: pictures go before it")?;
     let mut request = AskRequest::new();
     for path in images.iter().map(PathBuf::from) {
-        let image = ImageInput::open(&path);
-        request = request.image(image.with_context(|| format!("{path:?}"))?);
+        request = request.image(arguments.pictures.open(&path)?);
     }
     let request = match &arguments.context {
         Some(context) => request.user_about(question, context),

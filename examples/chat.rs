@@ -9,17 +9,20 @@
 mod answer;
 #[path = "common/model.rs"]
 mod model;
+#[path = "common/pictures.rs"]
+mod pictures;
 
 use std::io::{self, BufRead, IsTerminal};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
-use burn_vlm::{AnyEncodedImage, AnyPipeline, AnySession, AskRequest, ImageInput};
+use burn_vlm::{AnyEncodedImage, AnyPipeline, AnySession, AskRequest};
 use clap::Parser;
 
 use answer::AnswerArgs;
 use model::ModelArgs;
+use pictures::PictureArgs;
 
 const HELP: &str = "\
 /image PATH  show a picture with the next question
@@ -39,6 +42,8 @@ struct Arguments {
     model: ModelArgs,
     #[command(flatten)]
     answer: AnswerArgs,
+    #[command(flatten)]
+    pictures: PictureArgs,
 }
 
 fn main() -> Result<()> {
@@ -48,7 +53,7 @@ fn main() -> Result<()> {
         .answer
         .apply(AskRequest::<AnyEncodedImage>::new())?;
     let pipeline = arguments.model.open()?;
-    let mut chat = Chat::new(&pipeline, &arguments.answer);
+    let mut chat = Chat::new(&pipeline, &arguments);
     for path in &arguments.images {
         chat.show(path)?;
     }
@@ -94,6 +99,7 @@ fn path_of(bytes: &[u8]) -> Result<PathBuf> {
 struct Chat<'a> {
     pipeline: &'a AnyPipeline,
     settings: &'a AnswerArgs,
+    pictures: &'a PictureArgs,
     session: AnySession,
     waiting: Vec<AnyEncodedImage>,
     /// The pictures of each question so far.
@@ -101,10 +107,11 @@ struct Chat<'a> {
 }
 
 impl<'a> Chat<'a> {
-    fn new(pipeline: &'a AnyPipeline, settings: &'a AnswerArgs) -> Self {
+    fn new(pipeline: &'a AnyPipeline, arguments: &'a Arguments) -> Self {
         Self {
             pipeline,
-            settings,
+            settings: &arguments.answer,
+            pictures: &arguments.pictures,
             session: pipeline.session(),
             waiting: Vec::new(),
             shown: Vec::new(),
@@ -137,7 +144,7 @@ impl<'a> Chat<'a> {
 
     /// Encodes a picture at once, so that one that cannot be used never waits.
     fn show(&mut self, path: &Path) -> Result<()> {
-        let image = ImageInput::open(path).and_then(|image| self.pipeline.encode(&image));
+        let image = self.pipeline.encode(&self.pictures.open(path)?);
         self.waiting
             .push(image.with_context(|| format!("{path:?}"))?);
         Ok(())

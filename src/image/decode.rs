@@ -6,14 +6,15 @@ use std::fs::{self, File};
 use std::io::{Cursor, Read};
 use std::panic;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
-use ::image::metadata::Orientation;
-use ::image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, Limits, RgbImage};
+use ::image::{ImageDecoder, ImageFormat, ImageReader, Limits};
 
+use super::container::{self, Container};
 use super::format::Format;
+use super::orientation::Orientation;
 use super::pixel_format::PixelLayout;
-use super::{ImageLimits, ImageSize, PixelFormat, jpeg, webp};
+use super::{ImageLimits, ImageSize, PixelFormat, png_rows};
 use crate::error::{Error, ImageError, Result};
 
 /// What a decoder may allocate besides the decoded picture: rows, tables, text and colour profiles.
@@ -36,11 +37,19 @@ const DECODER_SCRATCH_BYTES: u64 = 64 << 20;
 /// println!("{} x {}", photo.width(), photo.height());
 /// # Ok::<(), burn_vlm::Error>(())
 /// ```
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone)]
 pub struct ImageInput {
     size: ImageSize,
     // A picture is cloned with each request that shows it.
-    rgb: Arc<Vec<u8>>,
+    pixels: Arc<Pixels>,
+}
+
+/// A picture as it was stored, which may be on its side.
+struct Pixels {
+    stored: Vec<u8>,
+    orientation: Orientation,
+    /// The same upright, once somebody asked for it.
+    upright: OnceLock<Vec<u8>>,
 }
 
 impl ImageInput {
@@ -149,10 +158,26 @@ impl ImageInput {
             }
             .into());
         }
-        Ok(Self {
-            size,
-            rgb: Arc::new(layout.into_rgb(pixels)),
-        })
+        let rgb = layout.into_rgb(pixels);
+        Ok(Self::stored_as(size, rgb, Orientation::UPRIGHT))
+    }
+
+    /// A picture of which `size` rows and columns are stored in `rgb`.
+    fn stored_as(size: ImageSize, rgb: Vec<u8>, orientation: Orientation) -> Self {
+        Self {
+            size: orientation.turn(size),
+            pixels: Arc::new(Pixels {
+                stored: rgb,
+                orientation,
+                upright: OnceLock::new(),
+            }),
+        }
+    }
+
+    /// A picture whose stored pixels are turned as a number of EXIF says.
+    #[cfg(test)]
+    pub(super) fn stored(size: ImageSize, rgb: Vec<u8>, number: u8) -> Self {
+        Self::stored_as(size, rgb, Orientation::from_number(number))
     }
 
     /// Number of rows.
@@ -172,13 +197,36 @@ impl ImageInput {
 
     /// The pixels, row by row.
     ///
+    /// A photo that its camera stored on its side is turned here, which takes its memory again.
+    ///
     /// # Shapes
     ///
     /// * result: `[height, width, 3]`
     pub fn rgb(&self) -> &[u8] {
-        &self.rgb
+        let Pixels {
+            stored,
+            orientation,
+            upright,
+        } = &*self.pixels;
+        if *orientation == Orientation::UPRIGHT {
+            return stored;
+        }
+        upright.get_or_init(|| orientation.upright(stored, orientation.turn(self.size)))
+    }
+
+    /// The pixels as they are stored, and how they become upright.
+    pub(super) fn stored_rgb(&self) -> (&[u8], Orientation) {
+        (&self.pixels.stored, self.pixels.orientation)
     }
 }
+
+impl PartialEq for ImageInput {
+    fn eq(&self, other: &Self) -> bool {
+        self.size == other.size && self.rgb() == other.rgb()
+    }
+}
+
+impl Eq for ImageInput {}
 
 impl fmt::Debug for ImageInput {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -221,62 +269,51 @@ fn read_file(path: &Path, limits: &ImageLimits) -> Result<Vec<u8>> {
 }
 
 fn decode(bytes: &[u8], format: Format, limits: &ImageLimits) -> Result<ImageInput, ImageError> {
-    let mut reader = ImageReader::with_format(Cursor::new(bytes), format.decoder);
+    let Container {
+        size,
+        orientation,
+        file,
+    } = container::walk(bytes, format, limits)?;
+    let rgb = if format.decoder == ImageFormat::Png {
+        png_rows::decode(&file, size, DECODER_SCRATCH_BYTES as usize)
+            .map_err(|error| format.damaged(error))?
+    } else {
+        decode_whole(&file, format, size)?
+    };
+    Ok(ImageInput::stored_as(size, rgb, orientation))
+}
+
+/// The pixels of a file that is decoded at once.
+fn decode_whole(file: &[u8], format: Format, size: ImageSize) -> Result<Vec<u8>, ImageError> {
+    let mut reader = ImageReader::with_format(Cursor::new(file), format.decoder);
     reader.limits(allocation_limit(DECODER_SCRATCH_BYTES));
     let mut decoder = reader.into_decoder().map_err(|error| format.error(error))?;
-
     let (width, height) = decoder.dimensions();
-    let size = ImageSize::new(height as usize, width as usize);
-    limits.check_size(size)?;
-    let sound = match format.decoder {
-        ImageFormat::Jpeg => jpeg::check_end(bytes),
-        ImageFormat::WebP => webp::check_chunks(bytes, size),
-        _ => Ok(()),
-    };
-    sound.map_err(|reason| format.damaged(reason))?;
-
+    if ImageSize::new(height as usize, width as usize) != size {
+        return Err(format.damaged(format!(
+            "its headers disagree: {width}x{height} and {size:?}"
+        )));
+    }
     let pixel_bytes = decoder.total_bytes();
+    // Frames and planes are reckoned with in `ImageLimits::check_decode`.
+    let limit = pixel_bytes
+        .saturating_mul(4)
+        .saturating_add(DECODER_SCRATCH_BYTES);
     decoder
-        .set_limits(allocation_limit(
-            pixel_bytes.saturating_add(DECODER_SCRATCH_BYTES),
-        ))
+        .set_limits(allocation_limit(limit))
         .map_err(|error| format.error(error))?;
     let layout = PixelLayout::of(&decoder);
-    // A note about orientation that cannot be read is no reason to refuse the picture.
-    let orientation = decoder.orientation().unwrap_or(Orientation::NoTransforms);
     let mut pixels = vec![0; pixel_bytes as usize];
     decoder
         .read_image(&mut pixels)
         .map_err(|error| format.error(error))?;
-    Ok(upright(
-        ImageInput {
-            size,
-            rgb: Arc::new(layout.into_rgb(pixels)),
-        },
-        orientation,
-    ))
+    Ok(layout.into_rgb(pixels))
 }
 
 fn allocation_limit(max_bytes: u64) -> Limits {
     let mut limits = Limits::no_limits();
     limits.max_alloc = Some(max_bytes);
     limits
-}
-
-fn upright(image: ImageInput, orientation: Orientation) -> ImageInput {
-    if orientation == Orientation::NoTransforms {
-        return image;
-    }
-    let ImageSize { height, width } = image.size;
-    let picture = RgbImage::from_raw(width as u32, height as u32, Arc::unwrap_or_clone(image.rgb))
-        .expect("the buffer was decoded with this size");
-    let mut picture = DynamicImage::ImageRgb8(picture);
-    picture.apply_orientation(orientation);
-    let size = ImageSize::new(picture.height() as usize, picture.width() as usize);
-    ImageInput {
-        size,
-        rgb: Arc::new(picture.into_rgb8().into_raw()),
-    }
 }
 
 #[cfg(test)]

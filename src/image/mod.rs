@@ -7,22 +7,23 @@
 //! JPEG is the one exception: decoders may round differently, so a JPEG picture differs from
 //! Pillow's by a few units of 255. Compare systems on PNG.
 
+mod container;
 mod decode;
 mod filter;
 #[cfg(test)]
 mod fixtures;
 mod format;
-mod jpeg;
 mod limits;
+mod orientation;
 mod pixel_format;
 mod pixel_values;
+mod png_rows;
 mod preprocess;
 mod processor;
 mod processor_json;
 mod resample;
 mod resize_to;
 mod size;
-mod webp;
 
 pub use decode::ImageInput;
 pub use filter::ResampleFilter;

@@ -1,10 +1,24 @@
 //! Pictures that are none, are damaged, or are too large.
+//!
+//! | Kind | What is done about it | Shown by |
+//! |---|---|---|
+//! | orientation elsewhere than in a SHORT of the first EXIF segment | found as Pillow finds it | `image::container::tests`, 190 files |
+//! | pixels whole, end mark, checksum or trailing note missing | answered | `image::container::tests` |
+//! | pixels missing | refused | `files`, `image::container::tests` |
+//! | photos of 108 and 200 megapixels, panoramas | answered in 4 bytes a pixel | `image::decode::tests` |
+//! | tables that multiply: prefix codes of WebP | counted before they are built | `hazards` |
+//! | work that multiplies: scans of a progressive JPEG | scans times pixels are bounded | `hazards` |
+//! | segments without number, extended XMP | tables are counted, notes never reach the decoder | `hazards`, `notes_of_any_number_are_passed_over` |
+//! | notes and profiles that unpack to gigabytes | never unpacked, or to 1 MiB | `notes_of_any_number_are_passed_over` |
+//! | frames without number, frames in frames | the first is read | `notes_of_any_number_are_passed_over`, `files` |
+//! | what makes a decoder panic: a palette of 4 bytes | set right before | `image::container::tests` |
+//! | directories of EXIF in a circle, out of reach | one directory is read, within its block | `image::container::tests` |
 
 use std::fs::{self, File};
 
 use burn_vlm::image::{ImageSize, PixelFormat};
 use burn_vlm::kernels::VlmBackend;
-use burn_vlm::{Error, ImageError, ImageInput, Result};
+use burn_vlm::{Error, ImageError, ImageInput, ImageLimits, Result};
 
 use crate::case::{Case, write};
 use crate::support::repository;
@@ -58,7 +72,10 @@ fn nested_webp(depth: usize) -> Vec<u8> {
     reason = "every list of cases is made for a backend"
 )]
 pub(crate) fn cases<B: VlmBackend>() -> Vec<Case> {
-    [files(), sizes()].into_iter().flatten().collect()
+    [files(), sizes(), hazards()]
+        .into_iter()
+        .flatten()
+        .collect()
 }
 
 fn files() -> Vec<Case> {
@@ -123,7 +140,7 @@ fn files() -> Vec<Case> {
         case!(
             "a PNG with another bit",
             "PNG",
-            |_| decode_damaged(PNG, |bytes| bytes[60] ^= 1),
+            |_| decode_damaged(PNG, |bytes| bytes[90] ^= 1),
             Error::Image(ImageError::Damaged { format: "PNG", .. })
         ),
         case!(
@@ -142,7 +159,7 @@ fn files() -> Vec<Case> {
         ),
         case!(
             "a WebP of frames in frames, a hundred thousand deep",
-            "frame inside another",
+            "no picture in it",
             |_| ImageInput::from_bytes(&nested_webp(100_000)).map(drop),
             Error::Image(ImageError::Damaged { format: "WebP", .. })
         ),
@@ -167,7 +184,7 @@ fn sizes() -> Vec<Case> {
     vec![
         case!(
             "a file larger than any picture",
-            "the limit is 20971520",
+            "the limit is 67108864",
             |at| {
                 let path = at.join("large.png");
                 let file = File::create(&path).expect("a temporary folder takes a file");
@@ -232,4 +249,168 @@ fn sizes() -> Vec<Case> {
             Error::Image(ImageError::SideTooLong { .. })
         ),
     ]
+}
+
+fn hazards() -> Vec<Case> {
+    vec![
+        case!(
+            "a WebP of one pixel and 65536 groups of prefix codes",
+            "symbols in its prefix codes",
+            |_| ImageInput::from_bytes(&webp_of_many_groups()).map(drop),
+            Error::Image(ImageError::Damaged { format: "WebP", .. })
+        ),
+        case!(
+            "a progressive JPEG of a thousand scans over 190 million pixels",
+            "scans over a picture of this size",
+            |_| ImageInput::from_bytes_with_limits(
+                &jpeg_of_many_scans(),
+                &ImageLimits::default().with_max_pixels(1 << 40)
+            )
+            .map(drop),
+            Error::Image(ImageError::Damaged { format: "JPEG", .. })
+        ),
+        case!(
+            "a JPEG of 100000 tables",
+            "more than 2048 segments",
+            |_| {
+                let table = [&b"\xff\xdb\0\x43\0"[..], &[1; 64]].concat();
+                ImageInput::from_bytes(&with_segments(table.repeat(100_000))).map(drop)
+            },
+            Error::Image(ImageError::Damaged { format: "JPEG", .. })
+        ),
+        case!(
+            "a JPEG whose scan comes before its frame",
+            "a scan before its frame",
+            |_| ImageInput::from_bytes(b"\xff\xd8\xff\xda\0\x08\x01\x01\0\0\x3f\0\0\xff\xd9")
+                .map(drop),
+            Error::Image(ImageError::Damaged { format: "JPEG", .. })
+        ),
+        case!(
+            "a PNG of 300 colours",
+            "palette of more than 256 colours",
+            |_| ImageInput::from_bytes(&png_of_colours(300)).map(drop),
+            Error::Image(ImageError::Damaged { format: "PNG", .. })
+        ),
+    ]
+}
+
+/// A JPEG of this repository with `segments` behind its first mark.
+fn with_segments(segments: Vec<u8>) -> Vec<u8> {
+    let path = repository("tests/fixtures/image_formats/rgb.jpg");
+    let bytes = fs::read(path).expect("the repository has this picture");
+    [&bytes[..2], &segments, &bytes[2..]].concat()
+}
+
+fn jpeg_of_many_scans() -> Vec<u8> {
+    let frame = b"\xff\xc2\0\x0b\x08\x30\0\x3e\0\x01\x01\x11\0";
+    let scan = b"\xff\xda\0\x08\x01\x01\0\0\0\0\0";
+    [b"\xff\xd8", &frame[..], &scan.repeat(1000), b"\xff\xd9"].concat()
+}
+
+fn png_of_colours(count: usize) -> Vec<u8> {
+    let path = repository("tests/fixtures/image_formats/palette.png");
+    let bytes = fs::read(path).expect("the repository has this picture");
+    let palette = bytes
+        .windows(4)
+        .position(|name| name == b"PLTE")
+        .expect("it has a palette");
+    let length = u32::from_be_bytes(*bytes[palette - 4..].first_chunk().expect("four bytes"));
+    let rest = &bytes[palette + 8 + length as usize..];
+    [
+        &bytes[..palette - 4],
+        &chunk(b"PLTE", &vec![7; 3 * count]),
+        rest,
+    ]
+    .concat()
+}
+
+/// A chunk of a PNG.
+fn chunk(name: &[u8; 4], body: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(body.len()).expect("the picture is small");
+    let named = [name, body].concat();
+    [
+        &length.to_be_bytes()[..],
+        &named,
+        &crc32(&named).to_be_bytes(),
+    ]
+    .concat()
+}
+
+/// A lossless WebP of one pixel, which the picture that chooses among its prefix codes gives the
+/// last of 65,536 groups.
+fn webp_of_many_groups() -> Vec<u8> {
+    let mut bits = Vec::new();
+    let mut put = |value: u32, count: u32| bits.extend((0..count).map(|at| (value >> at) & 1 == 1));
+    put(0x2f, 8);
+    // Both sides less one, no alpha, version 0; no transform; a cache of 2048 colours.
+    put(0, 14 + 14 + 1 + 3);
+    put(0, 1);
+    put(1, 1);
+    put(11, 4);
+    // Groups are chosen by a picture in blocks of four, without a cache: green and red are 255.
+    put(1, 1);
+    put(0, 3);
+    put(0, 1);
+    for symbol in [255, 255, 0, 0, 0] {
+        // A code of one symbol of eight bits.
+        put(0b101, 3);
+        put(symbol, 8);
+    }
+    let body: Vec<u8> = bits
+        .chunks(8)
+        .map(|bits| {
+            bits.iter()
+                .rev()
+                .fold(0, |byte, &bit| byte << 1 | u8::from(bit))
+        })
+        .collect();
+    let length = |count: usize| {
+        u32::try_from(count)
+            .expect("the picture is small")
+            .to_le_bytes()
+    };
+    let padding = vec![0; body.len() % 2];
+    let chunk = [&b"VP8L"[..], &length(body.len()), &body, &padding].concat();
+    [&b"RIFF"[..], &length(chunk.len() + 4), b"WEBP", &chunk].concat()
+}
+
+/// Notes, profiles and frames that once kept a decoder for minutes, or filled memory.
+#[test]
+fn notes_of_any_number_are_passed_over() {
+    let note = b"http://ns.adobe.com/xmp/extension/\0";
+    let extended: Vec<u8> = (0..100_000_u32)
+        .flat_map(|at| {
+            let place = [&[b'A'; 32][..], &[0xff; 4], &(2 * at).to_be_bytes(), b"xx"].concat();
+            let length = u16::try_from(2 + note.len() + place.len()).expect("a segment is small");
+            [&b"\xff\xe1"[..], &length.to_be_bytes(), note, &place].concat()
+        })
+        .collect();
+    let png = fs::read(repository(PNG)).expect("the repository has this picture");
+    let between = |chunks: Vec<u8>| [&png[..33], &chunks, &png[33..]].concat();
+    let control = chunk(b"fcTL", &[0; 26]);
+    let files = [
+        ("extended XMP", with_segments(extended)),
+        (
+            "comments",
+            with_segments(b"\xff\xfe\0\x02".repeat(1_000_000)),
+        ),
+        ("frames of a PNG", between(control.repeat(100_000))),
+        (
+            "texts of a PNG",
+            between(chunk(b"tEXt", b"key\0value").repeat(100_000)),
+        ),
+        (
+            "a profile of gigabytes",
+            between(chunk(b"iCCP", &[b"p\0\0", &[0x78; 4000][..]].concat())),
+        ),
+    ];
+    for (name, file) in files {
+        let start = std::time::Instant::now();
+        ImageInput::from_bytes(&file).unwrap_or_else(|error| panic!("{name}: {error}"));
+        assert!(
+            start.elapsed().as_secs() < 20,
+            "{name} took {:?}",
+            start.elapsed()
+        );
+    }
 }

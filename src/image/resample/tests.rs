@@ -158,3 +158,48 @@ proptest! {
         prop_assert_eq!(on_canvas, resize_to(&padded(&image, fill), target, filter));
     }
 }
+
+#[test]
+fn a_picture_stored_on_its_side_is_resized_as_the_upright_one() {
+    let stored = ImageSize::new(23, 38);
+    let rgb = picture(stored).rgb().to_vec();
+    for number in 1..=8 {
+        let turned = ImageInput::stored(stored, rgb.clone(), number);
+        let upright = ImageInput::from_rgb8(turned.size(), turned.rgb().to_vec()).unwrap();
+        for filter in ResampleFilter::ALL {
+            for (height, width) in [(7, 9), (9, 30), (60, 5), (38, 23), (23, 38), (80, 90)] {
+                let target = ImageSize::new(height, width);
+                let [found, expected] =
+                    [&turned, &upright].map(|image| resize_to(image, target, filter));
+                assert!(found == expected, "{number}, {filter:?} to {target:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_picture_stored_on_its_side_is_padded_and_cropped_as_the_upright_one() {
+    let stored = ImageSize::new(31, 17);
+    let rgb = picture(stored).rgb().to_vec();
+    for number in 1..=8 {
+        let turned = ImageInput::stored(stored, rgb.clone(), number);
+        let upright = ImageInput::from_rgb8(turned.size(), turned.rgb().to_vec()).unwrap();
+        let side = upright.size().longest_edge();
+        let axis = |len: usize| Axis {
+            canvas_len: side + 40,
+            picture: 20..20 + len,
+            target_len: 50,
+            kept: 3..41,
+        };
+        let resize = Resize {
+            filter: ResampleFilter::Bicubic,
+            vertical: axis(upright.height()),
+            horizontal: axis(upright.width()),
+            fill: [9, 100, 200],
+        };
+        assert!(
+            resample(&turned, &resize) == resample(&upright, &resize),
+            "{number}"
+        );
+    }
+}
