@@ -65,22 +65,6 @@ pub enum TokenizerError {
         /// The token that came second.
         second: String,
     },
-    /// An added token cannot have the id that its file gives it.
-    #[error(
-        "{} gives `{}` the id {declared}, but the vocabulary leaves {possible} for it",
-        visible(file),
-        visible(token)
-    )]
-    TokenId {
-        /// Name of the file.
-        file: String,
-        /// The added token.
-        token: String,
-        /// The id in the file.
-        declared: u32,
-        /// The id that the token would get.
-        possible: u32,
-    },
     /// The vocabulary lacks a token that is needed.
     #[error("the vocabulary holds no token `{}`", visible(token))]
     UnknownToken {

@@ -11,28 +11,19 @@ pub(crate) struct ControlToken {
     pub(crate) id: u32,
     /// How templates spell it.
     pub(crate) content: String,
-    /// Whether it swallows the white space before it.
-    pub(crate) strips_left: bool,
-    /// Whether it swallows the white space behind it.
-    pub(crate) strips_right: bool,
-    /// Whether it is only recognised between characters that form no word with it.
-    pub(crate) is_single_word: bool,
 }
 
 impl ControlToken {
-    /// A token that is recognised anywhere and swallows nothing.
+    /// A token of that spelling.
     pub(crate) fn new(id: u32, content: &str) -> Self {
         Self {
             id,
             content: content.to_string(),
-            strips_left: false,
-            strips_right: false,
-            is_single_word: false,
         }
     }
 }
 
-/// Where a control token stands, with the white space it swallows.
+/// Where a control token stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct ControlMatch {
     pub(crate) id: u32,
@@ -77,49 +68,19 @@ impl ControlTokens {
 
     /// Finds the control tokens of `text` that lie wholly inside one of the `owned` ranges.
     ///
-    /// As in Hugging Face's tokenizers, the leftmost match wins, then the longest; the white space
-    /// that a token swallows may lie outside the ranges.
+    /// As in Hugging Face's tokenizers, the leftmost match wins, then the longest. What its flags
+    /// say of white space and of words is left to the [tokenizer](super::tokenizer::Tokenizer).
     pub(crate) fn find(&self, text: &str, owned: &[Range<usize>]) -> Vec<ControlMatch> {
-        let mut matches: Vec<ControlMatch> = Vec::new();
-        for range in owned {
-            for found in self.search.find_iter(Input::new(text).range(range.clone())) {
-                let token = &self.tokens[found.pattern()];
-                let previous_end = matches.last().map_or(0, |previous| previous.range.end);
-                if found.start() >= previous_end && stands_alone(token, text, found.range()) {
-                    let range = swallow_space(token, text, found.range(), previous_end);
-                    matches.push(ControlMatch {
-                        id: token.id,
-                        range,
-                    });
-                }
-            }
-        }
-        matches
+        let find =
+            |range: &Range<usize>| self.search.find_iter(Input::new(text).range(range.clone()));
+        let found = owned.iter().flat_map(find);
+        found
+            .map(|found| ControlMatch {
+                id: self.tokens[found.pattern()].id,
+                range: found.range(),
+            })
+            .collect()
     }
-}
-
-fn stands_alone(token: &ControlToken, text: &str, range: Range<usize>) -> bool {
-    let is_word = |c: char| c.is_alphanumeric() || c == '_';
-    let joins = text[..range.start].chars().next_back().is_some_and(is_word)
-        || text[range.end..].chars().next().is_some_and(is_word);
-    !token.is_single_word || !joins
-}
-
-fn swallow_space(
-    token: &ControlToken,
-    text: &str,
-    range: Range<usize>,
-    previous_end: usize,
-) -> Range<usize> {
-    let mut swallowed = range.clone();
-    if token.strips_left {
-        swallowed.start = previous_end + text[previous_end..range.start].trim_end().len();
-    }
-    if token.strips_right {
-        let rest = &text[range.end..];
-        swallowed.end = range.end + (rest.len() - rest.trim_start().len());
-    }
-    swallowed
 }
 
 #[cfg(test)]
@@ -156,29 +117,6 @@ mod tests {
                 ControlMatch { id: 1, range: 0..3 },
                 ControlMatch { id: 1, range: 6..9 }
             ]
-        );
-    }
-
-    #[test]
-    fn stripping_tokens_swallow_white_space_once() {
-        let strips = ControlToken {
-            strips_left: true,
-            strips_right: true,
-            ..ControlToken::new(1, "<a>")
-        };
-        let tokens = ControlTokens::new(vec![strips]);
-        assert_eq!(found(&tokens, "x \n<a>  <a> y"), [(1, 1, 8), (1, 8, 12)]);
-    }
-
-    #[test]
-    fn a_single_word_token_does_not_match_inside_a_word() {
-        let tokens = ControlTokens::new(vec![ControlToken {
-            is_single_word: true,
-            ..ControlToken::new(1, "mask")
-        }]);
-        assert_eq!(
-            found(&tokens, "mask unmask mask_ (mask)"),
-            [(1, 0, 4), (1, 19, 23)]
         );
     }
 

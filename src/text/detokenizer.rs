@@ -19,6 +19,16 @@ use tokenizers::pre_tokenizers::metaspace::PrependScheme;
 use tokenizers::{Decoder, DecoderWrapper};
 
 use self::characters::{byte_level_bytes, byte_of, spell, take_characters};
+use super::engine::{Effort, Matcher, guarded};
+
+/// One stage of a decoder, as a file describes it.
+#[derive(Debug, Clone)]
+pub(crate) enum DecoderStage {
+    /// Puts `content` in the place of what is found in each token.
+    Replace { wanted: Matcher, content: String },
+    /// A stage of the library that is neither a sequence nor `Replace`.
+    Library(DecoderWrapper),
+}
 
 /// The decoder of a tokenizer, as a pipeline that text flows through.
 #[derive(Debug, Clone)]
@@ -27,26 +37,24 @@ pub(crate) struct Detokenizer {
 }
 
 impl Detokenizer {
-    /// Takes the decoder apart into stages.
-    pub(crate) fn new(decoder: Option<&DecoderWrapper>) -> Self {
-        let Some(decoder) = decoder else {
+    /// Makes stages of a decoder that is a chain of others; of none where a file has no decoder.
+    pub(crate) fn new(chain: &[DecoderStage]) -> Self {
+        if chain.is_empty() {
             return Self {
                 stages: vec![Stage::Spaced { is_first: true }],
             };
-        };
-        let mut chain = Vec::new();
-        flatten(decoder, &mut chain);
+        }
         let mut stages = Vec::new();
         let mut flow = Flow::Tokens;
         for (index, decoder) in chain.iter().enumerate() {
             match Stage::new(decoder, &mut flow) {
                 Ok(stage) => stages.extend(stage),
                 Err(NeedsWholeText) => {
-                    let fuse = (flow == Flow::Fragments).then(|| Fuse::new().into());
-                    let rest = chain[index..].iter().map(|&decoder| decoder.clone());
-                    let decoders = fuse.into_iter().chain(rest).collect();
+                    let fuse = DecoderStage::Library(Fuse::new().into());
+                    let fuse = (flow == Flow::Fragments).then_some(fuse);
+                    let decoders = fuse.into_iter().chain(chain[index..].iter().cloned());
                     stages.push(Stage::Whole {
-                        decoders,
+                        decoders: decoders.collect(),
                         tokens: Vec::new(),
                     });
                     break;
@@ -77,24 +85,14 @@ impl Detokenizer {
 }
 
 fn flow_through(stages: &mut [Stage], token: String, text: &mut String) {
-    let Some((stage, rest)) = stages.split_first_mut() else {
-        text.push_str(&token);
-        return;
-    };
-    for made in stage.push(token) {
-        flow_through(rest, made, text);
+    let mut tokens = vec![token];
+    for stage in stages {
+        tokens = tokens
+            .into_iter()
+            .flat_map(|token| stage.push(token))
+            .collect();
     }
-}
-
-fn flatten<'a>(decoder: &'a DecoderWrapper, chain: &mut Vec<&'a DecoderWrapper>) {
-    if let DecoderWrapper::Sequence(sequence) = decoder {
-        sequence
-            .get_decoders()
-            .iter()
-            .for_each(|decoder| flatten(decoder, chain));
-    } else {
-        chain.push(decoder);
-    }
+    text.extend(tokens);
 }
 
 /// What arrives at a stage.
@@ -113,8 +111,8 @@ struct NeedsWholeText;
 enum Stage {
     /// No decoder: tokens with a space between them.
     Spaced { is_first: bool },
-    /// A decoder that treats each token alone.
-    EachToken(DecoderWrapper),
+    /// Something else in the place of what is found in a token.
+    Replace { wanted: Matcher, content: String },
     /// The replacement becomes a space, or nothing in the first token.
     Metaspace {
         replacement: char,
@@ -146,13 +144,23 @@ enum Stage {
     },
     /// Decoders that need all tokens.
     Whole {
-        decoders: Vec<DecoderWrapper>,
+        decoders: Vec<DecoderStage>,
         tokens: Vec<String>,
     },
 }
 
 impl Stage {
-    fn new(decoder: &DecoderWrapper, flow: &mut Flow) -> Result<Option<Self>, NeedsWholeText> {
+    fn new(stage: &DecoderStage, flow: &mut Flow) -> Result<Option<Self>, NeedsWholeText> {
+        let decoder = match stage {
+            DecoderStage::Library(decoder) => decoder,
+            DecoderStage::Replace { wanted, content } if *flow == Flow::Tokens => {
+                return Ok(Some(Self::Replace {
+                    wanted: wanted.clone(),
+                    content: content.clone(),
+                }));
+            }
+            DecoderStage::Replace { .. } => return Err(NeedsWholeText),
+        };
         let stage = match (decoder, *flow) {
             (DecoderWrapper::Fuse(_), _) => {
                 *flow = Flow::Fragments;
@@ -162,7 +170,6 @@ impl Stage {
                 *flow = Flow::Fragments;
                 Self::ByteLevel { held: Vec::new() }
             }
-            (DecoderWrapper::Replace(_), Flow::Tokens) => Self::EachToken(decoder.clone()),
             (DecoderWrapper::Metaspace(metaspace), Flow::Tokens) => Self::Metaspace {
                 replacement: metaspace.get_replacement(),
                 is_trimming: metaspace.prepend_scheme != PrependScheme::Never,
@@ -189,7 +196,11 @@ impl Stage {
                 stop: strip.stop,
                 held: 0,
             },
-            (DecoderWrapper::Sequence(_) | DecoderWrapper::CTC(_), _) | (_, Flow::Fragments) => {
+            (
+                DecoderWrapper::Sequence(_) | DecoderWrapper::Replace(_) | DecoderWrapper::CTC(_),
+                _,
+            )
+            | (_, Flow::Fragments) => {
                 return Err(NeedsWholeText);
             }
         };
@@ -205,7 +216,7 @@ impl Stage {
                     format!(" {token}")
                 }]
             }
-            Self::EachToken(decoder) => decode(decoder, vec![token]),
+            Self::Replace { wanted, content } => vec![replace(token, wanted, content)],
             Self::Metaspace {
                 replacement,
                 is_trimming,
@@ -280,7 +291,7 @@ impl Stage {
             }
             Self::Whole { .. }
             | Self::Spaced { .. }
-            | Self::EachToken(_)
+            | Self::Replace { .. }
             | Self::Metaspace { .. }
             | Self::WordPiece { .. }
             | Self::StripToken { .. }
@@ -289,9 +300,36 @@ impl Stage {
     }
 }
 
-/// A decoder only fails where a regular expression gives up; the tokens then stay as they are.
-fn decode(decoder: &DecoderWrapper, tokens: Vec<String>) -> Vec<String> {
-    decoder.decode_chain(tokens.clone()).unwrap_or(tokens)
+/// Tokens on which a decoder gives up stay as they are.
+fn decode(decoder: &DecoderStage, tokens: Vec<String>) -> Vec<String> {
+    match decoder {
+        DecoderStage::Replace { wanted, content } => {
+            let replaced = tokens
+                .into_iter()
+                .map(|token| replace(token, wanted, content));
+            replaced.collect()
+        }
+        // The library counts below zero where it strips more than there is.
+        DecoderStage::Library(DecoderWrapper::Strip(strip)) => {
+            let strip = |token: &String| strip_token(token, strip.content, strip.start, strip.stop);
+            tokens.iter().map(strip).collect()
+        }
+        DecoderStage::Library(_) if tokens.is_empty() => tokens,
+        DecoderStage::Library(decoder) => {
+            let decoded = guarded(|| {
+                let decoded = decoder.decode_chain(tokens.clone());
+                decoded.map_err(|error| error.to_string())
+            });
+            decoded.unwrap_or(tokens)
+        }
+    }
+}
+
+fn replace(token: String, wanted: &Matcher, content: &str) -> String {
+    match wanted.find(&token, &Effort::by_the_clock(token.len())) {
+        Ok(found) => found.replace(&token, content),
+        Err(_too_long) => token,
+    }
 }
 
 fn word_piece(decoder: &WordPiece, token: String, is_first: bool) -> String {

@@ -1,15 +1,23 @@
 //! Reading the small files of a model folder, with limits.
 
+mod values;
+
+use std::cell::Cell;
 use std::path::Path;
 
+use serde::de::DeserializeSeed;
 use serde_json::Value;
 
+pub(crate) use self::values::CountedValue;
 use crate::error::{Result, TokenizerError};
 use crate::files::{self, Contents};
 
 /// Largest configuration file that is read. The largest seen, with an embedded chat template and
 /// thousands of added tokens, has 2 MiB.
 const MAX_CONFIG_BYTES: u64 = 8 << 20;
+
+/// Most JSON values in such a file; five times the most seen, for six thousand added tokens.
+const MAX_CONFIG_VALUES: usize = 1 << 18;
 
 /// Reads `name` in `folder`, or returns `None` where it is absent.
 ///
@@ -44,8 +52,23 @@ pub(crate) fn read_json(folder: &Path, name: &str) -> Result<Option<Value>> {
 }
 
 /// Parses `bytes` as JSON; `name` is for the error.
-pub(crate) fn parse_json(bytes: &[u8], name: &str) -> Result<Value, TokenizerError> {
-    serde_json::from_slice(&files::python_json(bytes)).map_err(|error| TokenizerError::Malformed {
+fn parse_json(bytes: &[u8], name: &str) -> Result<Value, TokenizerError> {
+    let left = Cell::new(MAX_CONFIG_VALUES);
+    parse_seed(bytes, name, CountedValue::new(&left))
+}
+
+/// Parses `bytes` as JSON, as Python writes it, into what `seed` makes of it; `name` is for the
+/// error.
+pub(crate) fn parse_seed<S: for<'de> DeserializeSeed<'de, Value = T>, T>(
+    bytes: &[u8],
+    name: &str,
+    seed: S,
+) -> Result<T, TokenizerError> {
+    let bytes = files::python_json(bytes);
+    let mut parser = serde_json::Deserializer::from_slice(&bytes);
+    let parsed = seed.deserialize(&mut parser);
+    let ended = parsed.and_then(|value| parser.end().map(|()| value));
+    ended.map_err(|error| TokenizerError::Malformed {
         file: name.to_string(),
         reason: error.to_string(),
     })

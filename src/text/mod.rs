@@ -15,6 +15,7 @@ mod control_tokens;
 mod conversation;
 mod conversation_template;
 mod detokenizer;
+mod engine;
 mod files;
 mod jinja;
 mod prompt;

@@ -4,8 +4,9 @@ mod segments;
 
 use std::ops::Range;
 
-use self::segments::{Segment, SegmentBuilder};
-use super::tokenizer::{SpanPlace, Tokenizer};
+use self::segments::{RowStrip, Segment, SegmentBuilder};
+use super::engine::{Effort, SpanPlace};
+use super::tokenizer::Tokenizer;
 use crate::error::{RequestError, Result, TemplateError};
 
 /// Most bytes of text in a prompt, template and messages together.
@@ -204,8 +205,9 @@ impl Prompt {
             }
             .into());
         }
-        self.check_length(images)?;
-        let segments = self.segments(tokenizer, images)?;
+        let effort = Effort::for_bytes(self.check_length(images)?);
+        let segments =
+            self.segments(tokenizer, images, self.row_strip(tokenizer, placeholder_id))?;
         let images_in_front = match self.bos {
             Bos::AfterImages => segments
                 .iter()
@@ -215,6 +217,7 @@ impl Prompt {
         };
         let mut writer = TokenWriter {
             tokenizer,
+            effort,
             placeholder_id,
             image_border: self.image_border,
             place: SpanPlace::Start,
@@ -230,7 +233,8 @@ impl Prompt {
         Ok(writer.tokens)
     }
 
-    fn check_length(&self, images: &[ImageTokens]) -> Result<(), RequestError> {
+    /// The bytes of all text.
+    fn check_length(&self, images: &[ImageTokens]) -> Result<usize, RequestError> {
         let pieces = self.pieces.iter().map(|piece| match piece {
             Piece::Template(text) | Piece::Message(text) => text.len(),
             Piece::Image(_) | Piece::Bos | Piece::Eos => 0,
@@ -249,11 +253,25 @@ impl Prompt {
                 limit_bytes: MAX_TEXT_BYTES,
             });
         }
-        Ok(())
+        Ok(found_bytes)
     }
 
-    fn segments(&self, tokenizer: &Tokenizer, images: &[ImageTokens]) -> Result<Vec<Segment>> {
-        let mut builder = SegmentBuilder::new(tokenizer.control_tokens());
+    /// A picture that is one token among the others does what the flags of its token say.
+    fn row_strip(&self, tokenizer: &Tokenizer, placeholder_id: u32) -> RowStrip {
+        let (left, right) = match self.image_border {
+            ImageBorder::Token => tokenizer.strips(placeholder_id),
+            ImageBorder::Cut => (false, false),
+        };
+        RowStrip { left, right }
+    }
+
+    fn segments(
+        &self,
+        tokenizer: &Tokenizer,
+        images: &[ImageTokens],
+        row_strip: RowStrip,
+    ) -> Result<Vec<Segment>> {
+        let mut builder = SegmentBuilder::new(row_strip);
         for piece in &self.pieces {
             match piece {
                 Piece::Template(text) => builder.push_template(text),
@@ -305,6 +323,7 @@ fn named(
 /// Encodes segments one behind the other.
 struct TokenWriter<'a> {
     tokenizer: &'a Tokenizer,
+    effort: Effort,
     placeholder_id: u32,
     image_border: ImageBorder,
     place: SpanPlace,
@@ -316,10 +335,10 @@ impl TokenWriter<'_> {
         for segment in segments {
             let place = std::mem::replace(&mut self.place, SpanPlace::Continuation);
             match segment {
-                Segment::Control(id) => self.tokens.ids.push(*id),
-                Segment::Text(text) => {
+                Segment::Text { text, owned } => {
+                    let ids = &mut self.tokens.ids;
                     self.tokenizer
-                        .encode_span(text, place, &mut self.tokens.ids)?;
+                        .encode_span(text, owned, place, &self.effort, ids)?;
                 }
                 Segment::Rows { image, rows } => self.write_rows(*image, *rows),
             }

@@ -8,16 +8,16 @@ mod model;
 
 use std::collections::HashMap;
 
+use tokenizers::AddedToken;
 use tokenizers::decoders::byte_fallback::ByteFallback;
 use tokenizers::decoders::fuse::Fuse;
-use tokenizers::decoders::sequence::Sequence as DecoderSequence;
 use tokenizers::decoders::strip::Strip;
 use tokenizers::models::bpe::{BPE, Merges, Vocab};
-use tokenizers::normalizers::{Prepend, Replace, Sequence};
 use tokenizers::pre_tokenizers::metaspace::{Metaspace, PrependScheme};
-use tokenizers::{AddedToken, DecoderWrapper, NormalizerWrapper};
 
 use self::model::{Piece, PieceKind, SentencePieceModel};
+use super::detokenizer::DecoderStage;
+use super::engine::{Engine, Matcher, NormalizerStage, SplitterStage, guarded};
 use super::tokenizer_config::TokenizerConfig;
 use crate::error::TokenizerError;
 
@@ -37,8 +37,12 @@ const SPACE: &str = "\u{2581}";
 /// A tokenizer as its file describes it.
 #[derive(Debug)]
 pub(crate) struct LoadedSentencePiece {
-    /// The tokenizer.
-    pub(crate) backend: tokenizers::Tokenizer,
+    /// What encodes a text.
+    pub(crate) engine: Engine,
+    /// What decodes one.
+    pub(crate) decoder: Vec<DecoderStage>,
+    /// The tokens that are found whole.
+    pub(crate) added: Vec<AddedToken>,
     /// Spelling of the tokens that the file names: `bos_token`, `eos_token`, `unk_token`.
     pub(crate) named: Vec<(&'static str, String)>,
 }
@@ -62,9 +66,10 @@ pub(crate) fn load(
     }
     let mut model = SentencePieceModel::parse(bytes)?;
     model.check()?;
-    model.rename(config);
+    model.rename(config)?;
     model.normalizer.add_dummy_prefix &= config.add_prefix_space != Some(false);
-    let backend = model.build(config)?;
+    let engine = guarded(|| model.build(config)).map_err(malformed)?;
+    let decoder = model.decoder().map_err(malformed)?;
     let named = [
         ("bos_token", model.trainer.bos_id),
         ("eos_token", model.trainer.eos_id),
@@ -77,7 +82,9 @@ pub(crate) fn load(
         Some((name, piece.text.clone()))
     };
     Ok(LoadedSentencePiece {
-        backend,
+        engine,
+        decoder,
+        added: model.added_tokens(),
         named: named.into_iter().filter_map(spelled).collect(),
     })
 }
@@ -120,18 +127,22 @@ impl SentencePieceModel {
     }
 
     /// A configuration may give reserved pieces new names.
-    fn rename(&mut self, config: &TokenizerConfig) {
+    fn rename(&mut self, config: &TokenizerConfig) -> Result<(), TokenizerError> {
         for (&id, token) in &config.added {
             if let Some(piece) = self.pieces.get_mut(id as usize)
                 && piece.kind() != PieceKind::Normal
                 && piece.kind() != PieceKind::Byte
             {
                 piece.text.clone_from(&token.content);
+                piece
+                    .check()
+                    .map_err(|reason| malformed(format!("piece {id} {reason}")))?;
             }
         }
+        Ok(())
     }
 
-    fn build(&self, config: &TokenizerConfig) -> Result<tokenizers::Tokenizer, TokenizerError> {
+    fn build(&self, config: &TokenizerConfig) -> Result<Engine, String> {
         let vocab = self.vocab()?;
         let merges = self.merges()?;
         let mut model = BPE::builder()
@@ -145,25 +156,18 @@ impl SentencePieceModel {
         if let Some(unknown) = unknown {
             model = model.unk_token(unknown.text.clone());
         }
-        let model = model
-            .build()
-            .map_err(|error| malformed(error.to_string()))?;
-        let mut backend = tokenizers::Tokenizer::new(model);
-        self.set_spacing(&mut backend, config)?;
-        backend
-            .add_tokens(self.added_tokens())
-            .map_err(|error| malformed(error.to_string()))?;
-        Ok(backend)
+        let model = model.build().map_err(|error| error.to_string())?;
+        let (normalizers, splitters) = self.spacing(config)?;
+        let vocab_end = self.pieces.len() as u32;
+        Ok(Engine::new(model.into(), vocab_end, normalizers, splitters))
     }
 
-    fn vocab(&self) -> Result<Vocab, TokenizerError> {
+    fn vocab(&self) -> Result<Vocab, String> {
         let mut vocab = Vocab::with_capacity(self.pieces.len());
         for (id, piece) in self.pieces.iter().enumerate() {
             if let Some(first) = vocab.insert(piece.text.clone(), id as u32) {
                 let text = &piece.text;
-                return Err(malformed(format!(
-                    "pieces {first} and {id} are both `{text}`"
-                )));
+                return Err(format!("pieces {first} and {id} are both `{text}`"));
             }
         }
         Ok(vocab)
@@ -173,7 +177,7 @@ impl SentencePieceModel {
     ///
     /// Among equal scores the order is that of Hugging Face's conversion, which agrees with
     /// SentencePiece on all texts tried.
-    fn merges(&self) -> Result<Merges, TokenizerError> {
+    fn merges(&self) -> Result<Merges, String> {
         let normal: HashMap<&str, usize> = self
             .pieces
             .iter()
@@ -190,9 +194,7 @@ impl SentencePieceModel {
                 }
             }
             if ranked.len() > MAX_MERGES {
-                return Err(malformed(format!(
-                    "its pieces join in more than {MAX_MERGES} ways"
-                )));
+                return Err(format!("its pieces join in more than {MAX_MERGES} ways"));
             }
         }
         ranked.sort_by(|a, b| {
@@ -204,40 +206,41 @@ impl SentencePieceModel {
         Ok(ranked.into_iter().map(pair).collect())
     }
 
-    /// Sets how spaces become pieces, and pieces spaces.
-    fn set_spacing(
+    /// How spaces become pieces.
+    ///
+    /// The models this crate runs were trained with a prefix in front of every span of text. A
+    /// configuration may ask for the later behaviour, a prefix at the start of the prompt.
+    fn spacing(
         &self,
-        backend: &mut tokenizers::Tokenizer,
         config: &TokenizerConfig,
-    ) -> Result<(), TokenizerError> {
-        let malformed =
-            |error: Box<dyn std::error::Error + Send + Sync>| malformed(error.to_string());
-        // The models this crate runs were trained with a prefix in front of every span of text.
-        // A configuration may ask for the later behaviour, a prefix at the start of the prompt.
+    ) -> Result<(Vec<NormalizerStage>, Vec<SplitterStage>), String> {
         if self.normalizer.add_dummy_prefix && config.is_legacy == Some(false) {
             let metaspace = Metaspace::new('\u{2581}', PrependScheme::First, false);
-            backend.with_pre_tokenizer(Some(metaspace));
-        } else {
-            let replace = Replace::new(" ", SPACE).map_err(malformed)?;
-            let mut normalizers: Vec<NormalizerWrapper> = vec![replace.into()];
-            if self.normalizer.add_dummy_prefix {
-                normalizers.insert(0, Prepend::new(SPACE.to_string()).into());
-            }
-            backend
-                .with_normalizer(Some(Sequence::new(normalizers)))
-                .map_err(malformed)?;
+            return Ok((Vec::new(), vec![SplitterStage::Library(metaspace.into())]));
         }
-        let mut decoders: Vec<DecoderWrapper> =
-            vec![Replace::new(SPACE, " ").map_err(malformed)?.into()];
+        let prefix = NormalizerStage::Prepend(SPACE.to_string());
+        let prefix = self.normalizer.add_dummy_prefix.then_some(prefix);
+        let replace = NormalizerStage::Replace {
+            wanted: Matcher::text(" ")?,
+            content: SPACE.to_string(),
+        };
+        Ok((prefix.into_iter().chain([replace]).collect(), Vec::new()))
+    }
+
+    /// How pieces become spaces.
+    fn decoder(&self) -> Result<Vec<DecoderStage>, String> {
+        let mut decoder = vec![DecoderStage::Replace {
+            wanted: Matcher::text(SPACE)?,
+            content: " ".to_string(),
+        }];
         if self.trainer.byte_fallback {
-            decoders.push(ByteFallback::new().into());
+            decoder.push(DecoderStage::Library(ByteFallback::new().into()));
         }
-        decoders.push(Fuse::new().into());
+        decoder.push(DecoderStage::Library(Fuse::new().into()));
         if self.normalizer.add_dummy_prefix {
-            decoders.push(Strip::new(' ', 1, 0).into());
+            decoder.push(DecoderStage::Library(Strip::new(' ', 1, 0).into()));
         }
-        backend.with_decoder(Some(DecoderSequence::new(decoders)));
-        Ok(())
+        Ok(decoder)
     }
 
     fn added_tokens(&self) -> Vec<AddedToken> {

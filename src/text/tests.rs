@@ -212,3 +212,87 @@ fn the_rows_of_a_picture_stand_between_what_stands_around_it() {
         assert_eq!(rows.ids, expected);
     }
 }
+
+#[derive(Deserialize)]
+struct ExpectedAdded {
+    model: serde_json::Value,
+    cases: Vec<ExpectedAddedCase>,
+}
+
+#[derive(Deserialize)]
+struct ExpectedAddedCase {
+    file: serde_json::Value,
+    texts: Vec<Tokenized>,
+}
+
+/// The tokenizers of `tests/fixtures/added_tokens`, whose added tokens have every set of flags.
+fn tokenizers_with_flags() -> impl Iterator<Item = (ExpectedAddedCase, Tokenizer)> {
+    let path = fixtures().with_file_name("added_tokens/expected.json");
+    let text = std::fs::read_to_string(path).expect("the fixture");
+    let expected: ExpectedAdded = serde_json::from_str(&text).expect("the fixture is valid");
+    expected.cases.into_iter().map(move |mut case| {
+        case.file["model"] = expected.model.clone();
+        let bytes = case.file.to_string();
+        let tokenizer = Tokenizer::from_json_bytes(bytes.as_bytes());
+        (case, tokenizer.expect("a sound tokenizer"))
+    })
+}
+
+#[test]
+fn added_tokens_of_every_set_of_flags_are_found_as_hugging_face_finds_them() {
+    let mut tried = 0;
+    for (case, tokenizer) in tokenizers_with_flags() {
+        for expected in &case.texts {
+            let ids = tokenize(&tokenizer, vec![Piece::Template(expected.text.clone())]);
+            let added = &case.file["added_tokens"];
+            assert_eq!(ids, expected.ids, "{:?} with {added}", expected.text);
+            tried += 1;
+        }
+    }
+    assert!(tried > 2000, "only {tried} texts");
+}
+
+#[test]
+fn no_flags_make_a_control_token_of_what_a_user_writes() {
+    for (case, tokenizer) in tokenizers_with_flags() {
+        let added = case.file["added_tokens"].as_array().expect("a list");
+        let special = added.iter().filter(|token| token["special"] == true);
+        let special: Vec<_> = special.map(|token| token["id"].as_u64()).collect();
+        for expected in &case.texts {
+            let ids = tokenize(&tokenizer, vec![Piece::Message(expected.text.clone())]);
+            let is_special = |id: &&u32| special.contains(&Some(u64::from(**id)));
+            assert_eq!(ids.iter().find(is_special), None, "{:?}", expected.text);
+        }
+    }
+}
+
+#[test]
+fn white_space_around_a_picture_is_what_the_flags_of_its_token_leave() {
+    let mut file: serde_json::Value = serde_json::from_str(
+        r#"{"version": "1.0", "added_tokens": [{"id": 3, "content": "<image>", "special": true,
+            "normalized": false, "single_word": false}],
+            "model": {"type": "BPE", "vocab": {"a": 0, " ": 1, "b": 2}, "merges": []}}"#,
+    )
+    .expect("valid JSON");
+    for (left, right, expected) in [
+        (false, false, &[0, 1, 1, 3, 3, 1, 2][..]),
+        (true, false, &[0, 3, 3, 1, 2]),
+        (false, true, &[0, 1, 1, 3, 3, 2]),
+        (true, true, &[0, 3, 3, 2]),
+    ] {
+        file["added_tokens"][0]["lstrip"] = left.into();
+        file["added_tokens"][0]["rstrip"] = right.into();
+        let tokenizer = Tokenizer::from_json_bytes(file.to_string().as_bytes()).expect("sound");
+        let pieces = vec![
+            Piece::Template("a ".into()),
+            Piece::Message(" ".into()),
+            Piece::Image(0),
+            Piece::Message(" b".into()),
+        ];
+        let tokens = Prompt::new(pieces, Bos::OnlyWritten)
+            .tokenize(&tokenizer, &[ImageTokens::rows(2)], 3)
+            .expect("one picture");
+        assert_eq!(tokens.ids, expected, "{left} {right}");
+        assert_eq!(tokens.ids[tokens.image_spans[0].range()], [3, 3]);
+    }
+}

@@ -1,24 +1,31 @@
 //! The tokenizer of a checkpoint: text to ids and back, as Hugging Face does, safe with any text.
 
 mod added;
+mod configured;
 mod span;
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
+use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
-use tokenizers::{AddedToken, PreTokenizerWrapper};
+use aho_corasick::AhoCorasick;
+use tokenizers::AddedToken;
 
-use self::added::{add_configured_tokens, add_tokens};
-pub(crate) use self::span::SpanPlace;
-use self::span::continuation_pre_tokenizer;
+use self::added::AddedTokens;
+use self::configured::{add_configured_tokens, warn_of_id};
+use self::span::cannot_encode;
 use super::control_tokens::{ControlToken, ControlTokens};
 use super::detokenizer::Detokenizer;
+use super::engine::{Effort, Engine, SpanPlace};
 use super::stream::TextStream;
 use super::tokenizer_config::TokenizerConfig;
 use super::tokenizer_json::Affixes;
 use super::{files, sentencepiece, tokenizer_json};
 use crate::error::{Result, TokenizerError};
+
+/// Most places that are looked at where tokens stand in a prompt format.
+const MAX_SPELLED: usize = 10_000_000;
 
 /// The tokenizer of a checkpoint.
 ///
@@ -57,9 +64,8 @@ pub struct Tokenizer {
 
 #[derive(Debug, Clone)]
 struct Inner {
-    backend: tokenizers::Tokenizer,
-    /// The pre-tokenizer for text that does not stand at the start of a prompt, where it differs.
-    continuation: Option<PreTokenizerWrapper>,
+    engine: Arc<Engine>,
+    added: AddedTokens,
     detokenizer: Detokenizer,
     control_tokens: ControlTokens,
     /// Ids that no text of a user may produce.
@@ -69,6 +75,15 @@ struct Inner {
     affixes: Affixes,
     config: TokenizerConfig,
     vocab_size: usize,
+}
+
+/// A tokenizer as its own file describes it.
+struct Parts {
+    file: &'static str,
+    engine: Engine,
+    added: AddedTokens,
+    detokenizer: Detokenizer,
+    affixes: Affixes,
 }
 
 impl Tokenizer {
@@ -114,18 +129,34 @@ impl Tokenizer {
     fn from_json(bytes: &[u8], mut config: TokenizerConfig) -> Result<Self, TokenizerError> {
         let loaded = tokenizer_json::load(bytes)?;
         if let Some(unknown) = loaded.unknown {
-            config
-                .named
-                .entry("unk_token".to_string())
-                .or_insert(unknown);
+            config.name("unk_token", unknown);
         }
-        let mut tokenizer =
-            Self::new(loaded.backend, loaded.affixes, config, tokenizer_json::FILE)?;
-        // A post-processor that adds nothing is silent, not a refusal.
-        if tokenizer.inner.affixes == Affixes::default() {
-            tokenizer.set_affixes(false);
+        let mut added = AddedTokens::new();
+        let tokens = loaded.added.iter().map(|(_, token)| token.clone());
+        added.add(tokens.collect(), &loaded.engine, tokenizer_json::FILE)?;
+        for (declared, token) in &loaded.added {
+            let own = tokenizer_json::FILE;
+            warn_of_id(&added, *declared, token, own, "the order of its tokens");
         }
-        Ok(tokenizer)
+        check_affixes(&added, &loaded.engine, &loaded.affixes)?;
+        let adds_bos = !loaded.affixes.prefix.is_empty();
+        if config.add_bos_token.is_some_and(|asked| asked != adds_bos) {
+            log::warn!(
+                "tokenizer_config.json says `add_bos_token: {}`, the post-processor of \
+                 tokenizer.json says {adds_bos}, which counts",
+                !adds_bos
+            );
+        }
+        Self::new(
+            Parts {
+                file: tokenizer_json::FILE,
+                engine: loaded.engine,
+                added,
+                detokenizer: Detokenizer::new(&loaded.decoder),
+                affixes: loaded.affixes,
+            },
+            config,
+        )
     }
 
     fn from_sentencepiece(
@@ -134,57 +165,61 @@ impl Tokenizer {
     ) -> Result<Self, TokenizerError> {
         let loaded = sentencepiece::load(bytes, &config)?;
         for (name, token) in loaded.named {
-            config.named.entry(name.to_string()).or_insert(token);
+            config.name(name, token);
         }
+        // What normalises here is a part of the model there, behind the search for tokens.
+        config.look_for_tokens_as_written();
+        let mut added = AddedTokens::new();
+        added.add(loaded.added, &loaded.engine, sentencepiece::FILE)?;
         let mut tokenizer = Self::new(
-            loaded.backend,
-            Affixes::default(),
+            Parts {
+                file: sentencepiece::FILE,
+                engine: loaded.engine,
+                added,
+                detokenizer: Detokenizer::new(&loaded.decoder),
+                affixes: Affixes::default(),
+            },
             config,
-            sentencepiece::FILE,
         )?;
-        tokenizer.set_affixes(true);
+        tokenizer.set_affixes();
         Ok(tokenizer)
     }
 
-    fn new(
-        mut backend: tokenizers::Tokenizer,
-        affixes: Affixes,
-        config: TokenizerConfig,
-        file: &str,
-    ) -> Result<Self, TokenizerError> {
-        add_configured_tokens(&mut backend, &config, file)?;
-        backend.set_encode_special_tokens(true);
-        let ids = backend.get_vocab(true).into_values();
-        let vocab_size = ids.max().map_or(0, |largest| largest as usize + 1);
+    fn new(parts: Parts, config: TokenizerConfig) -> Result<Self, TokenizerError> {
+        let Parts {
+            file,
+            engine,
+            mut added,
+            detokenizer,
+            affixes,
+        } = parts;
+        // What either file calls special only a template may write.
+        let mut control = added.special_ids();
+        add_configured_tokens(&mut added, &engine, &config, file)?;
+        let last_added = added.iter().last().map_or(0, |(id, _)| id as usize + 1);
+        let special = added.special_ids();
+        control.extend(&special);
         let mut inner = Inner {
-            continuation: continuation_pre_tokenizer(backend.get_pre_tokenizer())?,
-            detokenizer: Detokenizer::new(backend.get_decoder()),
+            vocab_size: last_added.max(engine.vocab_end() as usize),
+            engine: Arc::new(engine),
+            added,
+            detokenizer,
             control_tokens: ControlTokens::new(Vec::new()),
             forbidden_ids: HashSet::new(),
-            hidden_ids: HashSet::new(),
-            backend,
+            hidden_ids: special.into_iter().collect(),
             affixes,
             config,
-            vocab_size,
         };
-        let mut special: Vec<_> = inner
-            .backend
-            .get_added_tokens_decoder()
-            .into_iter()
-            .filter(|(_, token)| token.special)
-            .collect();
-        special.sort_by_key(|(id, _)| *id);
-        inner.hidden_ids = special.iter().map(|(id, _)| *id).collect();
-        inner.add_control_tokens(&special);
+        inner.forbid(&control);
         Ok(Self {
             inner: Arc::new(inner),
         })
     }
 
     /// Puts bos and eos around a text as the configuration says.
-    fn set_affixes(&mut self, adds_bos: bool) {
+    fn set_affixes(&mut self) {
         let config = &self.inner.config;
-        let adds_bos = config.add_bos_token.unwrap_or(adds_bos);
+        let adds_bos = config.add_bos_token.unwrap_or(true);
         let adds_eos = config.add_eos_token.unwrap_or(false);
         let affixes = Affixes {
             prefix: self.bos_id().filter(|_| adds_bos).into_iter().collect(),
@@ -208,12 +243,11 @@ impl Tokenizer {
                 token: token.to_string(),
             })?;
         let inner = Arc::make_mut(&mut self.inner);
-        let known = inner.backend.get_added_tokens_decoder().remove(&id);
-        let added = known
-            .unwrap_or_else(|| AddedToken::from(token, true))
-            .special(true);
-        add_tokens(&mut inner.backend, vec![added.clone().normalized(false)])?;
-        inner.add_control_tokens(&[(id, added)]);
+        if inner.added.get(id).is_none() {
+            let added = AddedToken::from(token, true);
+            inner.added.add(vec![added], &inner.engine, "the model")?;
+        }
+        inner.forbid(&[id]);
         Ok(self)
     }
 
@@ -226,7 +260,7 @@ impl Tokenizer {
     /// # Errors
     ///
     /// [`TokenizerError`] when the tokenizer refuses to register one.
-    pub(crate) fn with_control_tokens_of(self, formats: &[&str]) -> Result<Self> {
+    pub(crate) fn with_control_tokens_of(mut self, formats: &[&str]) -> Result<Self> {
         let is_mark = |character: char| !character.is_alphanumeric() && !character.is_whitespace();
         let marks = |token: &AddedToken| {
             let text = token.content.as_str();
@@ -234,27 +268,29 @@ impl Tokenizer {
                 && text.starts_with(is_mark)
                 && text.ends_with(is_mark)
                 && text.chars().nth(1).is_some()
-                && formats.iter().any(|format| format.contains(text))
         };
-        let added = self.inner.backend.get_added_tokens_decoder();
-        let mut found: Vec<_> = added
-            .into_iter()
-            .filter(|(_, token)| marks(token))
+        let candidates = self.inner.added.iter();
+        let candidates = candidates.filter(|(_, added)| marks(&added.token));
+        let candidates: Vec<_> = candidates
+            .map(|(id, added)| (id, added.token.content.as_str()))
             .collect();
-        found.sort_by_key(|(id, _)| *id);
-        found.into_iter().try_fold(self, |tokenizer, (_, token)| {
-            tokenizer.with_control_token(&token.content)
-        })
+        let found = spelled_in(&candidates, formats);
+        Arc::make_mut(&mut self.inner).forbid(&found);
+        Ok(self)
     }
 
     /// The id of a token, by its exact spelling in the vocabulary.
     pub fn token_id(&self, token: &str) -> Option<u32> {
-        self.inner.backend.token_to_id(token)
+        let added = self.inner.added.id(token);
+        added.or_else(|| self.inner.engine.token_to_id(token))
     }
 
     /// The spelling of a token in the vocabulary, where a space may be another character.
     pub fn token_text(&self, id: u32) -> Option<String> {
-        self.inner.backend.id_to_token(id)
+        match self.inner.added.get(id) {
+            Some(added) => Some(added.token.content.clone()),
+            None => self.inner.engine.id_to_token(id),
+        }
     }
 
     /// The largest id and one: the rows an embedding needs at least.
@@ -280,7 +316,7 @@ impl Tokenizer {
     }
 
     fn named_id(&self, name: &str) -> Option<u32> {
-        self.token_id(self.inner.config.named.get(name)?)
+        self.token_id(&self.inner.config.named.get(name)?.content)
     }
 
     /// Every token that the checkpoint gives a name, such as `eos_token`, with its spelling.
@@ -289,7 +325,7 @@ impl Tokenizer {
             .config
             .named
             .iter()
-            .map(|(name, token)| (name.as_str(), token.as_str()))
+            .map(|(name, token)| (name.as_str(), token.content.as_str()))
     }
 
     /// The tokens that only a template or the caller may put into a prompt.
@@ -301,10 +337,11 @@ impl Tokenizer {
     ///
     /// # Errors
     ///
-    /// [`TokenizerError::Encode`] when the vocabulary cannot spell the text.
+    /// [`TokenizerError::Encode`] when the vocabulary cannot spell the text, or the tokenizer's
+    /// file makes that take beyond all measure.
     pub fn encode(&self, text: &str) -> Result<Vec<u32>> {
         let mut ids = self.inner.affixes.prefix.clone();
-        self.encode_span(text, SpanPlace::Start, &mut ids)?;
+        ids.extend(self.encode_bare(text)?);
         ids.extend(&self.inner.affixes.suffix);
         Ok(ids)
     }
@@ -313,26 +350,38 @@ impl Tokenizer {
     ///
     /// # Errors
     ///
-    /// [`TokenizerError::Encode`] when the vocabulary cannot spell the text.
+    /// As [`encode`](Self::encode).
     pub fn encode_bare(&self, text: &str) -> Result<Vec<u32>> {
         let mut ids = Vec::new();
-        self.encode_span(text, SpanPlace::Start, &mut ids)?;
+        let effort = Effort::for_bytes(text.len());
+        self.encode_span(text, &[], SpanPlace::Start, &effort, &mut ids)?;
         Ok(ids)
     }
 
-    /// Encodes text without control tokens onto the end of `ids`.
+    /// Encodes text onto the end of `ids`. Control tokens count in the `owned` ranges, which the
+    /// template wrote.
     pub(crate) fn encode_span(
         &self,
         text: &str,
+        owned: &[Range<usize>],
         place: SpanPlace,
+        effort: &Effort,
         ids: &mut Vec<u32>,
     ) -> Result<(), TokenizerError> {
         span::Encoder {
-            backend: &self.inner.backend,
-            continuation: self.inner.continuation.as_ref(),
+            engine: &self.inner.engine,
+            added: &self.inner.added,
             forbidden_ids: &self.inner.forbidden_ids,
+            effort,
         }
-        .encode(text, place, ids)
+        .encode(text, owned, place, ids)
+        .map_err(cannot_encode)
+    }
+
+    /// Whether a token swallows the white space before it, and behind it.
+    pub(crate) fn strips(&self, id: u32) -> (bool, bool) {
+        let added = self.inner.added.get(id);
+        added.map_or((false, false), |it| (it.token.lstrip, it.token.rstrip))
     }
 
     /// Decodes ids, skipping special tokens and ids outside of the vocabulary.
@@ -362,34 +411,78 @@ impl Tokenizer {
         self.inner.detokenizer.clone()
     }
 
-    /// The spelling of a token that shows in decoded text.
+    /// The spelling of a token that shows in decoded text, as the decoder wants it.
     pub(crate) fn visible_token(&self, id: u32) -> Option<String> {
         if self.inner.hidden_ids.contains(&id) {
-            None
-        } else {
-            self.token_text(id)
+            return None;
+        }
+        let added = self.inner.added.get(id);
+        match added.and_then(|added| added.normalized.as_ref()) {
+            Some(normalized) => Some(normalized.clone()),
+            None => self.token_text(id),
         }
     }
 }
 
 impl Inner {
-    fn add_control_tokens(&mut self, added: &[(u32, AddedToken)]) {
+    /// Makes control tokens of added tokens.
+    fn forbid(&mut self, ids: &[u32]) {
+        self.added.forbid(ids);
         // A control token of one character cannot be told from that character, and text that the
         // vocabulary cannot spell rightly becomes the unknown token.
-        let unknown = self.config.named.get("unk_token");
-        let is_forbidden = |token: &AddedToken| {
-            token.content.chars().nth(1).is_some() && unknown != Some(&token.content)
-        };
-        let forbidden = added.iter().filter(|(_, token)| is_forbidden(token));
-        self.forbidden_ids.extend(forbidden.map(|(id, _)| *id));
-        self.control_tokens
-            .extend(added.iter().map(|(id, token)| ControlToken {
-                id: *id,
-                content: token.content.clone(),
-                strips_left: token.lstrip,
-                strips_right: token.rstrip,
-                is_single_word: token.single_word,
-            }));
+        let unknown = self
+            .config
+            .named
+            .get("unk_token")
+            .map(|token| &token.content);
+        let tokens = ids
+            .iter()
+            .filter_map(|&id| Some((id, &self.added.get(id)?.token.content)));
+        let mut control_tokens = Vec::new();
+        for (id, content) in tokens {
+            if content.chars().nth(1).is_some() && unknown != Some(content) {
+                self.forbidden_ids.insert(id);
+            }
+            control_tokens.push(ControlToken::new(id, content));
+        }
+        self.control_tokens.extend(control_tokens);
+    }
+}
+
+/// The ids of the tokens that any of the texts spells.
+fn spelled_in(tokens: &[(u32, &str)], texts: &[&str]) -> Vec<u32> {
+    let all = || tokens.iter().map(|&(id, _)| id).collect();
+    let Ok(search) = AhoCorasick::new(tokens.iter().map(|(_, content)| content)) else {
+        return all();
+    };
+    let mut found = BTreeSet::new();
+    let mut left = MAX_SPELLED;
+    for text in texts {
+        for token in search.find_overlapping_iter(text) {
+            found.insert(tokens[token.pattern()].0);
+            left -= 1;
+            // A text made so that tokens lie in tokens: all of them may as well be in it.
+            if left == 0 {
+                return all();
+            }
+        }
+    }
+    found.into_iter().collect()
+}
+
+fn check_affixes(
+    added: &AddedTokens,
+    engine: &Engine,
+    affixes: &Affixes,
+) -> Result<(), TokenizerError> {
+    let is_known = |id: u32| added.get(id).is_some() || engine.id_to_token(id).is_some();
+    let mut ids = affixes.prefix.iter().chain(&affixes.suffix);
+    match ids.find(|&&id| !is_known(id)) {
+        None => Ok(()),
+        Some(id) => Err(TokenizerError::Malformed {
+            file: tokenizer_json::FILE.to_string(),
+            reason: format!("the post-processor adds the unknown id {id}"),
+        }),
     }
 }
 

@@ -1,6 +1,6 @@
 //! The files beside a tokenizer that name its special tokens.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::path::Path;
 
 use serde::Deserialize;
@@ -8,19 +8,30 @@ use serde_json::{Map, Value};
 use tokenizers::AddedToken;
 
 use super::files;
-use crate::error::{Result, TokenizerError};
+use crate::error::{Result, TokenizerError, visible};
 
 const CONFIG: &str = "tokenizer_config.json";
 const SPECIAL_TOKENS_MAP: &str = "special_tokens_map.json";
 const ADDED_TOKENS: &str = "added_tokens.json";
 
+/// The names of special tokens that every tokenizer may have, in the order in which they are added.
+const NAMES: [&str; 7] = [
+    "bos_token",
+    "eos_token",
+    "unk_token",
+    "sep_token",
+    "pad_token",
+    "cls_token",
+    "mask_token",
+];
+
 /// What `tokenizer_config.json`, `special_tokens_map.json` and `added_tokens.json` say together.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct TokenizerConfig {
-    /// Spelling of each named special token, by its key: `bos_token`, `eos_token`, `unk_token`, ...
-    pub(crate) named: BTreeMap<String, String>,
+    /// Each named special token, by its key: `bos_token`, `eos_token`, `unk_token`, ...
+    pub(crate) named: BTreeMap<String, AddedToken>,
     /// Special tokens without a name.
-    pub(crate) extra: Vec<String>,
+    pub(crate) extra: Vec<AddedToken>,
     /// Tokens added to the vocabulary, by id.
     pub(crate) added: BTreeMap<u32, AddedToken>,
     /// Whether `bos_token` is put in front of a prompt.
@@ -53,9 +64,28 @@ impl TokenizerConfig {
         Ok(config)
     }
 
-    /// Every special token, named or not.
-    pub(crate) fn special_tokens(&self) -> impl Iterator<Item = &str> {
-        self.named.values().chain(&self.extra).map(String::as_str)
+    /// Every special token, in the order in which transformers adds those that are new.
+    pub(crate) fn special_tokens(&self) -> impl Iterator<Item = &AddedToken> {
+        let first = NAMES.iter().filter_map(|name| self.named.get(*name));
+        let is_other = |(name, _): &(&String, _)| !NAMES.contains(&name.as_str());
+        let others = self.named.iter().filter(is_other).map(|(_, token)| token);
+        first.chain(others).chain(&self.extra)
+    }
+
+    /// Gives a special token its name, unless a file gave it to another.
+    pub(crate) fn name(&mut self, name: &str, content: String) {
+        self.named
+            .entry(name.to_string())
+            .or_insert_with(|| AddedToken::from(content, true));
+    }
+
+    /// Has every token looked for in the text as it is.
+    pub(crate) fn look_for_tokens_as_written(&mut self) {
+        let added = self.added.values_mut();
+        let special = self.named.values_mut().chain(&mut self.extra);
+        added
+            .chain(special)
+            .for_each(|token| token.normalized = false);
     }
 
     fn read_config(&mut self, config: &Map<String, Value>) -> Result<(), TokenizerError> {
@@ -83,12 +113,15 @@ impl TokenizerConfig {
     fn read_special_tokens(&mut self, entries: &Map<String, Value>) {
         for (key, value) in entries {
             match key.as_str() {
+                // The older name of the next.
+                "additional_special_tokens" if entries.contains_key("extra_special_tokens") => {}
                 "additional_special_tokens" | "extra_special_tokens" => {
-                    self.extra.extend(contents(value));
+                    self.extra.extend(special_tokens(value));
                 }
                 _ if key.ends_with("_token") => {
-                    if let Some(content) = content(value) {
-                        self.named.insert(key.clone(), content);
+                    if let Some(token) = special_token(value) {
+                        self.warn_of_other_name(key, &token);
+                        self.named.insert(key.clone(), token);
                     }
                 }
                 _ => {}
@@ -96,7 +129,21 @@ impl TokenizerConfig {
         }
     }
 
+    fn warn_of_other_name(&self, name: &str, token: &AddedToken) {
+        if let Some(first) = self.named.get(name)
+            && first.content != token.content
+        {
+            let (first, second) = (visible(&first.content), visible(&token.content));
+            log::warn!(
+                "{CONFIG} calls `{first}` the {name}, {SPECIAL_TOKENS_MAP} calls `{second}` so, \
+                 which counts"
+            );
+        }
+    }
+
     fn read_added_tokens(&mut self, entries: &Map<String, Value>) -> Result<(), TokenizerError> {
+        let special = self.special_tokens().map(|token| token.content.clone());
+        let special: HashSet<String> = special.collect();
         for (token, id) in entries {
             let id = id
                 .as_u64()
@@ -105,10 +152,9 @@ impl TokenizerConfig {
                     file: ADDED_TOKENS.to_string(),
                     reason: format!("the id of `{token}` is {id}"),
                 })?;
-            let is_special = self.special_tokens().any(|special| special == token);
-            // The white space around such a token is text, and so is its normalised form.
-            let token = AddedToken::from(token.clone(), is_special).normalized(false);
-            self.added.insert(id, token);
+            let is_special = special.contains(token.as_str());
+            self.added
+                .insert(id, AddedToken::from(token.clone(), is_special));
         }
         Ok(())
     }
@@ -153,15 +199,19 @@ fn object(value: Value, file: &str) -> Result<Map<String, Value>, TokenizerError
 }
 
 /// A token is written as its text, or as an object that holds it.
-fn content(value: &Value) -> Option<String> {
-    let content = value.get("content").unwrap_or(value).as_str()?;
-    (!content.is_empty()).then(|| content.to_string())
+fn special_token(value: &Value) -> Option<AddedToken> {
+    if let Some(content) = value.as_str() {
+        return (!content.is_empty()).then(|| AddedToken::from(content, true));
+    }
+    let entry = AddedTokenEntry::deserialize(value).ok()?;
+    let token: AddedToken = entry.into();
+    (!token.content.is_empty()).then(|| token.special(true))
 }
 
-fn contents(value: &Value) -> Vec<String> {
+fn special_tokens(value: &Value) -> Vec<AddedToken> {
     match value {
-        Value::Array(values) => values.iter().filter_map(content).collect(),
-        Value::Object(values) => values.values().filter_map(content).collect(),
+        Value::Array(values) => values.iter().filter_map(special_token).collect(),
+        Value::Object(values) => values.values().filter_map(special_token).collect(),
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => Vec::new(),
     }
 }
@@ -194,10 +244,10 @@ mod tests {
                 "unk_token": null, "add_bos_token": true, "extra_special_tokens": ["<image>"]}"#,
         )])
         .expect("a valid file");
-        assert_eq!(config.named["bos_token"], "<s>");
-        assert_eq!(config.named["eos_token"], "</s>");
+        assert_eq!(config.named["bos_token"].content, "<s>");
+        assert_eq!(config.named["eos_token"].content, "</s>");
         assert!(!config.named.contains_key("unk_token"));
-        assert_eq!(config.extra, ["<image>"]);
+        assert_eq!(config.extra[0].content, "<image>");
         assert_eq!(config.add_bos_token, Some(true));
     }
 

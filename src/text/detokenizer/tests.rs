@@ -2,8 +2,9 @@ use proptest::prelude::*;
 use serde_json::json;
 use tokenizers::{Decoder, DecoderWrapper};
 
-use super::Detokenizer;
 use super::characters::byte_level_byte;
+use super::{DecoderStage, Detokenizer};
+use crate::text::engine::Matcher;
 
 fn decoder(value: serde_json::Value) -> DecoderWrapper {
     serde_json::from_value(value).expect("a decoder")
@@ -56,8 +57,30 @@ fn decoders() -> Vec<DecoderWrapper> {
     ]
 }
 
+/// A decoder as it is read from a file.
+fn chain(decoder: &DecoderWrapper) -> Vec<DecoderStage> {
+    match decoder {
+        DecoderWrapper::Sequence(sequence) => {
+            sequence.get_decoders().iter().flat_map(chain).collect()
+        }
+        DecoderWrapper::Replace(replace) => {
+            let value = serde_json::to_value(replace).expect("a stage");
+            let pattern = &value["pattern"];
+            let wanted = match pattern["String"].as_str() {
+                Some(text) => Matcher::text(text),
+                None => Matcher::pattern(pattern["Regex"].as_str().expect("a pattern")),
+            };
+            vec![DecoderStage::Replace {
+                wanted: wanted.expect("a plain pattern"),
+                content: replace.content.clone(),
+            }]
+        }
+        plain => vec![DecoderStage::Library(plain.clone())],
+    }
+}
+
 fn stream(decoder: &DecoderWrapper, tokens: &[String]) -> String {
-    let mut detokenizer = Detokenizer::new(Some(decoder));
+    let mut detokenizer = Detokenizer::new(&chain(decoder));
     let mut text: String = tokens
         .iter()
         .map(|token| detokenizer.push(token.clone()))
@@ -67,7 +90,7 @@ fn stream(decoder: &DecoderWrapper, tokens: &[String]) -> String {
 }
 
 fn pieces(decoder: &DecoderWrapper, tokens: &[&str]) -> Vec<String> {
-    let mut detokenizer = Detokenizer::new(Some(decoder));
+    let mut detokenizer = Detokenizer::new(&chain(decoder));
     let mut pieces: Vec<String> = tokens
         .iter()
         .map(|token| detokenizer.push((*token).to_string()))
@@ -121,7 +144,7 @@ fn the_byte_level_alphabet_is_one_to_one() {
 
 #[test]
 fn without_a_decoder_tokens_are_joined_by_spaces() {
-    let mut detokenizer = Detokenizer::new(None);
+    let mut detokenizer = Detokenizer::new(&[]);
     let text: String = ["a", "b", "c"]
         .map(|token| detokenizer.push(token.to_string()))
         .concat();

@@ -2,15 +2,14 @@
 
 use std::ops::Range;
 
-use crate::text::control_tokens::ControlTokens;
-
 /// A part of a prompt that is encoded by itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Segment {
-    /// A control token.
-    Control(u32),
-    /// Text in which no control token counts.
-    Text(String),
+    /// Text, and the ranges of it that the template wrote. Control tokens count in no other.
+    Text {
+        text: String,
+        owned: Vec<Range<usize>>,
+    },
     /// Rows of a picture.
     Rows { image: usize, rows: usize },
 }
@@ -21,10 +20,17 @@ impl Segment {
     }
 }
 
-/// Collects a prompt piece by piece and cuts it at the control tokens of the template.
+/// What the token that stands for a picture does to the white space around it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct RowStrip {
+    pub(super) left: bool,
+    pub(super) right: bool,
+}
+
+/// Collects a prompt piece by piece, and cuts it at the pictures.
 #[derive(Debug)]
-pub(super) struct SegmentBuilder<'a> {
-    control_tokens: &'a ControlTokens,
+pub(super) struct SegmentBuilder {
+    row_strip: RowStrip,
     /// Text since the last picture.
     text: String,
     /// The ranges of `text` that the template wrote.
@@ -39,10 +45,10 @@ enum Author {
     Message,
 }
 
-impl<'a> SegmentBuilder<'a> {
-    pub(super) fn new(control_tokens: &'a ControlTokens) -> Self {
+impl SegmentBuilder {
+    pub(super) fn new(row_strip: RowStrip) -> Self {
         Self {
-            control_tokens,
+            row_strip,
             text: String::new(),
             owned: Vec::new(),
             segments: Vec::new(),
@@ -67,6 +73,9 @@ impl<'a> SegmentBuilder<'a> {
     }
 
     pub(super) fn push_rows(&mut self, image: usize, rows: usize) {
+        if self.row_strip.left {
+            self.text.truncate(self.text.trim_end().len());
+        }
         self.flush();
         self.segments.push(Segment::Rows { image, rows });
     }
@@ -77,21 +86,21 @@ impl<'a> SegmentBuilder<'a> {
     }
 
     fn flush(&mut self) {
-        let text = std::mem::take(&mut self.text);
-        let owned = std::mem::take(&mut self.owned);
+        let mut text = std::mem::take(&mut self.text);
+        let mut owned = std::mem::take(&mut self.owned);
         self.last_author = Author::Message;
-        let mut end = 0;
-        for found in self.control_tokens.find(&text, &owned) {
-            self.push_text(&text[end..found.range.start]);
-            self.segments.push(Segment::Control(found.id));
-            end = found.range.end;
+        let is_behind_rows = self.segments.last().is_some_and(Segment::is_image);
+        let mut cut = 0;
+        if self.row_strip.right && is_behind_rows {
+            cut = text.len() - text.trim_start().len();
+            text.drain(..cut);
         }
-        self.push_text(&text[end..]);
-    }
-
-    fn push_text(&mut self, text: &str) {
+        for range in &mut owned {
+            let inside = |at: usize| at.saturating_sub(cut).min(text.len());
+            *range = inside(range.start)..inside(range.end);
+        }
         if !text.is_empty() {
-            self.segments.push(Segment::Text(text.to_string()));
+            self.segments.push(Segment::Text { text, owned });
         }
     }
 }

@@ -1,6 +1,7 @@
 use std::time::{Duration, Instant};
 
 use proptest::prelude::*;
+use serde_json::json;
 
 use super::{Bos, ImageBorder, ImagePart, ImageSpan, ImageTokens, MAX_TEXT_BYTES, Piece, Prompt};
 use crate::error::{Error, RequestError, TemplateError};
@@ -17,9 +18,14 @@ fn tokenizer() -> Tokenizer {
 /// A tokenizer that puts `<s>` in front.
 fn tokenizer_with_bos() -> Tokenizer {
     let folder = tempfile::tempdir().expect("a temporary folder");
-    let config = r#"{"bos_token": "<s>", "eos_token": "</s>", "add_bos_token": true}"#;
+    let config = r#"{"bos_token": "<s>", "eos_token": "</s>"}"#;
+    let mut file = merging();
+    file["post_processor"] = json!({"type": "TemplateProcessing", "pair": [],
+        "single": [{"SpecialToken": {"id": "<s>", "type_id": 0}},
+            {"Sequence": {"id": "A", "type_id": 0}}],
+        "special_tokens": {"<s>": {"id": "<s>", "ids": [17], "tokens": ["<s>"]}}});
     for (name, text) in [
-        ("tokenizer.json", merging().to_string().as_str()),
+        ("tokenizer.json", file.to_string().as_str()),
         ("tokenizer_config.json", config),
     ] {
         std::fs::write(folder.path().join(name), text).expect("a writable folder");

@@ -7,13 +7,10 @@ use prost::{Enumeration, Message};
 
 use super::malformed;
 use crate::error::TokenizerError;
+use crate::text::engine::MAX_TOKEN_BYTES;
 
 /// Most pieces of a vocabulary; four times the largest seen.
 const MAX_PIECES: usize = 1 << 20;
-
-/// Longest piece. SentencePiece trains none longer than 16 characters unless told to; listing the
-/// splits takes time with the square of it.
-const MAX_PIECE_BYTES: usize = 512;
 
 /// `ModelProto`.
 #[derive(Clone, PartialEq, Message)]
@@ -99,11 +96,11 @@ impl SentencePieceModel {
 }
 
 impl Piece {
-    fn check(&self) -> Result<(), String> {
+    pub(super) fn check(&self) -> Result<(), String> {
         if self.text.is_empty() {
             return Err("is empty".to_string());
         }
-        if self.text.len() > MAX_PIECE_BYTES {
+        if self.text.len() > MAX_TOKEN_BYTES {
             return Err(format!("has {} bytes", self.text.len()));
         }
         if !self.score.is_finite() {

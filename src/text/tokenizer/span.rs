@@ -1,146 +1,138 @@
-//! Encoding one span of text: what stands between two control tokens or pictures.
+//! Encoding one span of text: what stands between two pictures.
 
 use std::collections::HashSet;
+use std::ops::Range;
 
-use serde_json::Value;
-use tokenizers::{Encoding, Model, OffsetType, PreTokenizer, PreTokenizerWrapper};
-
+use super::added::{AddedTokens, Span};
 use crate::error::TokenizerError;
-
-/// Where a span stands. Some tokenizers put a space in front of the first span only.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum SpanPlace {
-    /// At the very start of a prompt.
-    Start,
-    /// Behind a control token or a picture.
-    Continuation,
-}
-
-/// Makes the pre-tokenizer for spans that do not stand at the start.
-///
-/// Hugging Face encodes a prompt in one call, and its `Metaspace` with scheme `first` looks at the
-/// offset in the prompt. Spans are encoded one by one here, so that the offset is always zero, and
-/// the scheme has to be switched off instead.
-pub(super) fn continuation_pre_tokenizer(
-    pre_tokenizer: Option<&PreTokenizerWrapper>,
-) -> Result<Option<PreTokenizerWrapper>, TokenizerError> {
-    let failed = |error: serde_json::Error| TokenizerError::Encode {
-        reason: error.to_string(),
-    };
-    let Some(pre_tokenizer) = pre_tokenizer else {
-        return Ok(None);
-    };
-    let mut value = serde_json::to_value(pre_tokenizer).map_err(failed)?;
-    if !never_prepend(&mut value) {
-        return Ok(None);
-    }
-    Ok(Some(serde_json::from_value(value).map_err(failed)?))
-}
-
-/// Replaces the scheme `first` by `never`, and says whether there was one.
-fn never_prepend(pre_tokenizer: &mut Value) -> bool {
-    let mut is_changed = false;
-    if let Some(scheme) = pre_tokenizer.get_mut("prepend_scheme")
-        && scheme == "first"
-    {
-        *scheme = Value::from("never");
-        is_changed = true;
-    }
-    if let Some(Value::Array(children)) = pre_tokenizer.get_mut("pretokenizers") {
-        for child in children {
-            is_changed |= never_prepend(child);
-        }
-    }
-    is_changed
-}
+use crate::text::engine::{Effort, Engine, Normalized, SpanPlace};
 
 /// What encoding a span needs of a tokenizer.
 pub(super) struct Encoder<'a> {
-    pub(super) backend: &'a tokenizers::Tokenizer,
-    pub(super) continuation: Option<&'a PreTokenizerWrapper>,
+    pub(super) engine: &'a Engine,
+    pub(super) added: &'a AddedTokens,
     pub(super) forbidden_ids: &'a HashSet<u32>,
+    pub(super) effort: &'a Effort,
 }
 
 impl Encoder<'_> {
-    /// Encodes `text` onto the end of `ids`; no forbidden id is among them.
-    ///
-    /// The library is told not to look for special tokens, but a vocabulary may hold one as an
-    /// ordinary piece too, and merge its way to it. Such a piece is cut in half, and the halves are
-    /// encoded apart. Every round shortens what can be found, so there are as many rounds as the
-    /// longest control token can be halved.
+    /// Encodes `text` onto the end of `ids`. The template wrote the `owned` ranges of it; no
+    /// control token comes from anything else.
     pub(super) fn encode(
         &self,
         text: &str,
+        owned: &[Range<usize>],
         place: SpanPlace,
         ids: &mut Vec<u32>,
-    ) -> Result<(), TokenizerError> {
-        let mut pending = vec![(text, place)];
-        while let Some((text, place)) = pending.pop() {
-            let encoding = self.encode_once(text, place, OffsetType::None)?;
-            if !encoding
-                .get_ids()
-                .iter()
-                .any(|id| self.forbidden_ids.contains(id))
-            {
-                ids.extend(encoding.get_ids());
-                continue;
+    ) -> Result<(), String> {
+        for span in self.added.cut(text, owned) {
+            match span {
+                Span::Token(id) => ids.push(id),
+                Span::Text(range) => {
+                    let is_owned = |part: Range<usize>| {
+                        let part = range.start + part.start..range.start + part.end;
+                        lies_within(&part, owned)
+                    };
+                    let place = place_at(range.start, place);
+                    self.encode_unnormalized(&text[range.clone()], is_owned, place, ids)?;
+                }
             }
-            let mut parts = self.cut(text, place)?;
-            parts.reverse();
-            pending.extend(parts);
         }
         Ok(())
     }
 
-    fn cut<'t>(
+    fn encode_unnormalized(
+        &self,
+        text: &str,
+        is_owned: impl Fn(Range<usize>) -> bool,
+        place: SpanPlace,
+        ids: &mut Vec<u32>,
+    ) -> Result<(), String> {
+        let traced = self.added.has_normalized();
+        let normalized = self.engine.normalize(text, traced, self.effort)?;
+        if !traced {
+            return self.encode_normalized(normalized.text(), place, ids);
+        }
+        let may_count = |range| original(&normalized, range).is_some_and(&is_owned);
+        for span in self.added.cut_normalized(normalized.text(), may_count) {
+            match span {
+                Span::Token(id) => ids.push(id),
+                Span::Text(range) => {
+                    let place = place_at(range.start, place);
+                    self.encode_normalized(&normalized.text()[range], place, ids)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Encodes text in which no added token counts; no forbidden id is among its ids.
+    ///
+    /// A vocabulary may hold a control token as an ordinary piece too, and merge its way to it.
+    /// Such a piece is cut in half, and the halves are encoded apart. Every round shortens what can
+    /// be found, so there are as many rounds as the longest control token can be halved.
+    fn encode_normalized(
+        &self,
+        text: &str,
+        place: SpanPlace,
+        ids: &mut Vec<u32>,
+    ) -> Result<(), String> {
+        let mut pending = vec![(text, place)];
+        while let Some((text, place)) = pending.pop() {
+            let start = ids.len();
+            self.engine.encode(text, place, self.effort, ids)?;
+            if ids[start..]
+                .iter()
+                .any(|id| self.forbidden_ids.contains(id))
+            {
+                ids.truncate(start);
+                let mut parts = self.halve(text, place)?;
+                parts.reverse();
+                pending.extend(parts);
+            }
+        }
+        Ok(())
+    }
+
+    fn halve<'t>(
         &self,
         text: &'t str,
         place: SpanPlace,
-    ) -> Result<Vec<(&'t str, SpanPlace)>, TokenizerError> {
-        let encoding = self.encode_once(text, place, OffsetType::Byte)?;
+    ) -> Result<Vec<(&'t str, SpanPlace)>, String> {
         let mut parts = Vec::new();
         let mut start = 0;
-        for (id, &(from, to)) in encoding.get_ids().iter().zip(encoding.get_offsets()) {
-            if !self.forbidden_ids.contains(id) {
+        for (id, range) in self.engine.encode_with_ranges(text, place, self.effort)? {
+            if !self.forbidden_ids.contains(&id) {
                 continue;
             }
-            let middle = middle(text, from, to).filter(|&middle| middle > start);
-            let middle = middle.ok_or_else(|| TokenizerError::Encode {
-                reason: format!("control token {id} cannot be kept out of it"),
-            })?;
+            let middle = middle(text, range).filter(|&middle| middle > start);
+            let middle =
+                middle.ok_or_else(|| format!("control token {id} cannot be kept out of it"))?;
             parts.push((&text[start..middle], place_at(start, place)));
             start = middle;
         }
         parts.push((&text[start..], place_at(start, place)));
         Ok(parts)
     }
+}
 
-    fn encode_once(
-        &self,
-        text: &str,
-        place: SpanPlace,
-        offsets: OffsetType,
-    ) -> Result<Encoding, TokenizerError> {
-        let pre_tokenizer = match (place, self.continuation) {
-            (SpanPlace::Continuation, Some(continuation)) => Some(continuation),
-            _ => self.backend.get_pre_tokenizer(),
-        };
-        let added = self.backend.get_added_vocabulary();
-        let mut span = added.extract_and_normalize(self.backend.get_normalizer(), text);
-        let encoding = pre_tokenizer
-            .map_or(Ok(()), |pre_tokenizer| {
-                pre_tokenizer.pre_tokenize(&mut span)
-            })
-            .and_then(|()| {
-                self.backend
-                    .get_model()
-                    .tokenize_in_pretokenized(&mut span, None)
-            })
-            .and_then(|()| span.into_encoding(None, 0, offsets));
-        encoding.map_err(|error| TokenizerError::Encode {
-            reason: error.to_string(),
-        })
-    }
+/// A text that the tokenizer gave up on.
+pub(super) fn cannot_encode(reason: String) -> TokenizerError {
+    TokenizerError::Encode { reason }
+}
+
+/// The bytes that a token in normalised text was made of. What was made of nothing was written by
+/// nobody.
+fn original(normalized: &Normalized, range: Range<usize>) -> Option<Range<usize>> {
+    normalized.original(range).filter(|range| !range.is_empty())
+}
+
+/// Whether a range lies within one of several that are in order.
+fn lies_within(range: &Range<usize>, owned: &[Range<usize>]) -> bool {
+    let at = owned.partition_point(|owned| owned.end < range.end);
+    owned
+        .get(at)
+        .is_some_and(|owned| owned.start <= range.start && range.end <= owned.end)
 }
 
 fn place_at(start: usize, place: SpanPlace) -> SpanPlace {
@@ -152,7 +144,8 @@ fn place_at(start: usize, place: SpanPlace) -> SpanPlace {
 }
 
 /// The character border nearest to the middle of a range, strictly inside it.
-fn middle(text: &str, from: usize, to: usize) -> Option<usize> {
+fn middle(text: &str, range: Range<usize>) -> Option<usize> {
+    let (from, to) = (range.start, range.end);
     let half = from + to.checked_sub(from)? / 2;
     (half..to)
         .chain((from..half).rev())

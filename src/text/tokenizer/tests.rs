@@ -3,7 +3,7 @@ use std::time::{Duration, Instant};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use super::{SpanPlace, Tokenizer};
+use super::{Effort, SpanPlace, Tokenizer};
 use crate::error::{Error, TokenizerError};
 use crate::text::sentencepiece::tests::ModelWriter;
 
@@ -134,11 +134,12 @@ fn only_the_first_span_is_prefixed_where_the_scheme_says_so() {
     let tokenizer = from_value(&value);
     let [u, a] = ["u", "a"].map(|token| tokenizer.token_id(token).expect("known"));
     let mut ids = Vec::new();
+    let effort = Effort::for_bytes(0);
     tokenizer
-        .encode_span("a a", SpanPlace::Start, &mut ids)
+        .encode_span("a a", &[], SpanPlace::Start, &effort, &mut ids)
         .expect("known letters");
     tokenizer
-        .encode_span("a a", SpanPlace::Continuation, &mut ids)
+        .encode_span("a a", &[], SpanPlace::Continuation, &effort, &mut ids)
         .expect("known letters");
     assert_eq!(ids, [u, a, u, a, a, u, a]);
 }
@@ -209,42 +210,90 @@ fn a_sentencepiece_model_adds_bos_unless_told_otherwise() {
 }
 
 #[test]
-fn a_json_file_without_a_post_processor_adds_bos_if_told() {
-    let json = merging().to_string();
-    for (config, expected) in [
-        (r#"{"bos_token": "<s>"}"#, 0),
-        (r#"{"bos_token": "<s>", "add_bos_token": true}"#, 1),
+fn a_json_file_says_itself_what_stands_around_a_text() {
+    let mut file = merging();
+    for (processor, expected) in [
+        (Value::Null, &[][..]),
+        (
+            json!({"type": "BertProcessing", "cls": ["<s>", 17], "sep": ["</s>", 16]}),
+            &[17],
+        ),
     ] {
-        let files = folder(&[
-            ("tokenizer.json", json.as_bytes()),
-            ("tokenizer_config.json", config.as_bytes()),
-        ]);
-        let tokenizer = Tokenizer::open(files.path()).expect("sound files");
-        assert_eq!(tokenizer.bos_ids().len(), expected);
-        assert_eq!(tokenizer.bos_id(), tokenizer.token_id("<s>"));
+        file["post_processor"] = processor;
+        let json = file.to_string();
+        for config in [
+            r#"{"bos_token": "<s>"}"#,
+            r#"{"bos_token": "<s>", "add_bos_token": true}"#,
+            r#"{"bos_token": "<s>", "add_bos_token": false}"#,
+        ] {
+            let files = folder(&[
+                ("tokenizer.json", json.as_bytes()),
+                ("tokenizer_config.json", config.as_bytes()),
+            ]);
+            let tokenizer = Tokenizer::open(files.path()).expect("sound files");
+            assert_eq!(tokenizer.bos_ids(), expected, "{config}");
+            assert_eq!(tokenizer.bos_id(), Some(17));
+        }
     }
 }
 
 #[test]
 fn tokens_added_by_the_configuration_follow_the_vocabulary() {
-    let added = |tokens: &[u8]| {
+    for tokens in [
+        r#"{"[PAD]": 263, "<image>": 264}"#,
+        r#"{"[PAD]": 300, "<image>": 400}"#,
+    ] {
         let files = folder(&[
             ("tokenizer.model", &llama_model()),
-            ("added_tokens.json", tokens),
+            ("added_tokens.json", tokens.as_bytes()),
         ]);
-        Tokenizer::open(files.path())
-    };
-    let tokenizer = added(br#"{"[PAD]": 263, "<image>": 264}"#).expect("no gap");
-    assert_eq!(tokenizer.token_id("<image>"), Some(264));
-    assert_eq!(tokenizer.vocab_size(), 265);
-    let error = added(br#"{"[PAD]": 300}"#).expect_err("a gap");
-    let Error::Tokenizer(TokenizerError::TokenId {
-        declared, possible, ..
-    }) = error
-    else {
-        panic!("{error:?}");
-    };
-    assert_eq!((declared, possible), (300, 263));
+        let tokenizer = Tokenizer::open(files.path()).expect("sound files");
+        assert_eq!(tokenizer.token_id("[PAD]"), Some(263), "{tokens}");
+        assert_eq!(tokenizer.token_id("<image>"), Some(264), "{tokens}");
+        assert_eq!(tokenizer.vocab_size(), 265);
+    }
+}
+
+#[test]
+fn special_tokens_that_no_file_gives_an_id_follow_in_the_order_of_their_names() {
+    let json = merging().to_string();
+    let config = r#"{"pad_token": "[P]", "eos_token": "<e>", "extra_special_tokens": ["<x>"],
+        "additional_special_tokens": ["<y>"]}"#;
+    let map = r#"{"eos_token": "<f>"}"#;
+    let files = folder(&[
+        ("tokenizer.json", json.as_bytes()),
+        ("tokenizer_config.json", config.as_bytes()),
+        ("special_tokens_map.json", map.as_bytes()),
+    ]);
+    let tokenizer = Tokenizer::open(files.path()).expect("sound files");
+    let ids = ["<f>", "[P]", "<x>", "<y>", "<e>"].map(|token| tokenizer.token_id(token));
+    assert_eq!(ids, [Some(21), Some(22), Some(23), None, None]);
+    assert_eq!(tokenizer.eos_id(), Some(21));
+    assert_eq!(tokenizer.decode(&[21, 22, 23]), "");
+}
+
+#[test]
+fn the_flags_of_the_configuration_count() {
+    let json = merging().to_string();
+    let config = r#"{"added_tokens_decoder": {"16": {"content": "</s>", "lstrip": true,
+        "rstrip": true, "special": false}}}"#;
+    let files = folder(&[
+        ("tokenizer.json", json.as_bytes()),
+        ("tokenizer_config.json", config.as_bytes()),
+    ]);
+    let tokenizer = Tokenizer::open(files.path()).expect("sound files");
+    let text = "s </s> s";
+    let mut ids = Vec::new();
+    let effort = Effort::for_bytes(text.len());
+    let owned = 0..text.len();
+    let owned = std::slice::from_ref(&owned);
+    tokenizer
+        .encode_span(text, owned, SpanPlace::Start, &effort, &mut ids)
+        .expect("known letters");
+    assert_eq!(ids, [2, 16, 2]);
+    // It shows, but a user still cannot write it.
+    assert_eq!(tokenizer.decode(&ids), "s</s>s");
+    assert!(!tokenizer.encode(text).expect("known letters").contains(&16));
 }
 
 #[test]
@@ -264,7 +313,7 @@ fn what_the_configuration_calls_special_is_a_control_token() {
             .contains(&image)
     );
     assert_eq!(tokenizer.decode(&[image]), "");
-    assert_eq!(tokenizer.token_id("<nowhere>"), None);
+    assert_eq!(tokenizer.token_id("<nowhere>"), Some(21));
 }
 
 #[test]

@@ -1,6 +1,9 @@
 //! What a `tokenizer.json` puts around a text.
 
-use tokenizers::{Encoding, PostProcessor, Token, Tokenizer};
+use serde_json::Value;
+
+/// Most ids on one side of a text; the most seen are two.
+const MAX_IDS: usize = 64;
 
 /// The ids that are put around a text.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -11,27 +14,91 @@ pub(crate) struct Affixes {
     pub(crate) suffix: Vec<u32>,
 }
 
-/// Stands for a text; no token has this id.
-const TEXT: u32 = u32::MAX;
-
 impl Affixes {
-    /// Has a text of one token processed, and takes what is then around it.
-    pub(super) fn of(tokenizer: &Tokenizer) -> Result<Self, String> {
-        let Some(processor) = tokenizer.get_post_processor() else {
-            return Ok(Self::default());
-        };
-        let text = Encoding::from_tokens(vec![Token::new(TEXT, String::new(), (0, 0))], 0);
-        let processed = processor.process(text, None, true);
-        let processed = processed.map_err(|error| error.to_string())?;
-        let ids = processed.get_ids();
-        let is_known = |id: &&u32| **id == TEXT || tokenizer.id_to_token(**id).is_some();
-        if let Some(id) = ids.iter().find(|id| !is_known(id)) {
-            return Err(format!("the post-processor adds the unknown id {id}"));
+    /// Reads a post-processor.
+    pub(super) fn of(processor: &Value) -> Result<Self, String> {
+        let mut affixes = Self::default();
+        affixes.put_around(processor)?;
+        Ok(affixes)
+    }
+
+    fn put_around(&mut self, processor: &Value) -> Result<(), String> {
+        if processor.is_null() {
+            return Ok(());
         }
-        let mut around = ids.split(|&id| id == TEXT).map(<[u32]>::to_vec);
-        match (around.next(), around.next(), around.next()) {
-            (Some(prefix), Some(suffix), None) => Ok(Self { prefix, suffix }),
-            _ => Err("the post-processor does not show the text once".to_string()),
+        match processor.get("type").and_then(Value::as_str) {
+            Some("ByteLevel") => Ok(()),
+            Some("BertProcessing" | "RobertaProcessing") => {
+                let id = |field: &str| {
+                    let id = processor.get(field).and_then(|pair| id_of(pair.get(1)?));
+                    id.ok_or_else(|| format!("the post-processor has no {field}"))
+                };
+                self.add(&[id("cls")?], &[id("sep")?])
+            }
+            Some("TemplateProcessing") => self.put_template_around(processor),
+            Some("Sequence") => {
+                let processors = processor.get("processors").and_then(Value::as_array);
+                let processors = processors.ok_or("a sequence has no processors")?;
+                processors.iter().try_for_each(|it| self.put_around(it))
+            }
+            Some(kind) => Err(format!("a post-processor is of the unknown type {kind}")),
+            None => Err("a post-processor has no type".to_string()),
         }
     }
+
+    fn put_template_around(&mut self, processor: &Value) -> Result<(), String> {
+        let template = processor.get("single").and_then(Value::as_array);
+        let template = template.ok_or("the post-processor has no template")?;
+        let (mut prefix, mut suffix, mut num_texts) = (Vec::new(), Vec::new(), 0);
+        for piece in template {
+            match piece.pointer("/SpecialToken/id").and_then(Value::as_str) {
+                Some(name) => {
+                    let side = if num_texts == 0 {
+                        &mut prefix
+                    } else {
+                        &mut suffix
+                    };
+                    side.extend(ids_of(processor, name)?);
+                    if side.len() > MAX_IDS {
+                        return Err(too_many());
+                    }
+                }
+                None if piece.pointer("/Sequence/id") == Some(&Value::from("A")) => num_texts += 1,
+                None => return Err("the post-processor asks for more than one text".to_string()),
+            }
+        }
+        if num_texts != 1 {
+            return Err(format!(
+                "the post-processor shows the text {num_texts} times"
+            ));
+        }
+        self.add(&prefix, &suffix)
+    }
+
+    fn add(&mut self, prefix: &[u32], suffix: &[u32]) -> Result<(), String> {
+        self.prefix.splice(0..0, prefix.iter().copied());
+        self.suffix.extend(suffix);
+        if self.prefix.len().max(self.suffix.len()) > MAX_IDS {
+            return Err(too_many());
+        }
+        Ok(())
+    }
+}
+
+fn too_many() -> String {
+    format!("the post-processor adds more than {MAX_IDS} ids")
+}
+
+/// The ids of a token of a template.
+fn ids_of(processor: &Value, name: &str) -> Result<Vec<u32>, String> {
+    let defined = processor.get("special_tokens").and_then(|it| it.get(name));
+    let ids = defined
+        .and_then(|it| it.get("ids"))
+        .and_then(Value::as_array);
+    let ids = ids.and_then(|ids| ids.iter().map(id_of).collect::<Option<Vec<_>>>());
+    ids.ok_or_else(|| format!("the post-processor uses `{name}`, which it does not define"))
+}
+
+fn id_of(value: &Value) -> Option<u32> {
+    value.as_u64().and_then(|id| u32::try_from(id).ok())
 }
