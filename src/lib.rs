@@ -101,7 +101,10 @@ pub use error::{
     TemplateError, TokenizerError,
 };
 pub use files::FolderLinks;
-pub use generation::{CancelToken, FinishReason, SampleOptions, Sampling};
+pub use generation::{
+    BeamOptions, CancelToken, EarlyStopping, FinishReason, LogitRules, RuleScope, SampleOptions,
+    Sampling,
+};
 pub use image::{ImageInput, ImageLimits, ImageSize, PixelFormat, PixelValues};
 pub use models::{
     FAMILIES, Family, ImageLayout, ModelConfig, ModelSpec, ProjectorConfig, VisionConfig,

@@ -5,11 +5,13 @@ use std::marker::PhantomData;
 use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
-use burn::tensor::{ElementConversion, Int, Tensor};
+use burn::tensor::{Int, Tensor};
 
+use super::beams::Beams;
 use super::input::DecoderInput;
 use super::interruption::Interruption;
-use super::sampler::{Sampler, Sampling};
+use super::rules::LogitRules;
+use super::sampler::{Sampler, Sampling, on_host};
 use super::sequence::{Sequence, Token};
 use super::stop::{FinishReason, StopRules};
 use crate::error::{DeviceError, Error, RequestError, Result};
@@ -22,6 +24,8 @@ use crate::text::{TextStream, Tokenizer};
 pub struct GenerationOptions {
     /// How each token is chosen.
     pub sampling: Sampling,
+    /// What is done to the scores before.
+    pub rules: LogitRules,
     /// Where the random numbers start.
     pub seed: u64,
     /// Most tokens of the answer.
@@ -40,10 +44,16 @@ impl GenerationOptions {
     /// # Errors
     ///
     /// [`RequestError::Parameter`] for a number outside its range, or strings to stop at that are too
-    /// many or too long; [`DeviceError::KernelRefused`] where only kernels may run and there is none
+    /// many or too long; [`RequestError::UnknownTokenId`] for a rule about a token that is not among
+    /// the `vocab_size`; [`DeviceError::KernelRefused`] where only kernels may run and there is none
     /// to draw with.
-    pub(crate) fn check<B: VlmBackend>(&self, tokenizer: &Tokenizer) -> Result<()> {
-        Sampler::new(self.sampling, self.seed)?;
+    pub(crate) fn check<B: VlmBackend>(
+        &self,
+        tokenizer: &Tokenizer,
+        vocab_size: usize,
+    ) -> Result<()> {
+        self.sampling.check()?;
+        self.rules.check(vocab_size)?;
         TextStream::new(tokenizer, &self.stop.stop_strings)?;
         let draws = matches!(self.sampling, Sampling::Sample(_));
         match self.is_strict && draws && !B::vlm_has_sample_kernel() {
@@ -80,6 +90,8 @@ pub struct Generation<'a, B: VlmBackend, S: BorrowMut<Sequence<B>>> {
     prompt: Option<DecoderInput<B>>,
     /// The token that the next step reads.
     chosen: Option<Token<B>>,
+    /// The answers that are followed, once the prompt was read for a beam search.
+    beams: Option<Beams<B>>,
     token_ids: Vec<u32>,
     written: String,
     finish: Option<FinishReason>,
@@ -88,15 +100,27 @@ pub struct Generation<'a, B: VlmBackend, S: BorrowMut<Sequence<B>>> {
     backend: PhantomData<B>,
 }
 
+/// What a step came to.
+enum Step {
+    /// The next token.
+    Chosen(u32),
+    /// Nothing yet: beams are followed further.
+    Searching,
+    /// The tokens of the best answer.
+    Found(Vec<u32>),
+    /// The reading was interrupted.
+    Interrupted,
+}
+
 impl<'a, B: VlmBackend, S: BorrowMut<Sequence<B>>> Generation<'a, B, S> {
     /// Prepares an answer to `prompt`; nothing is read yet. A prompt that something kept from being
     /// made has an answer without text, which ended for that reason.
     ///
     /// # Errors
     ///
-    /// [`RequestError::Parameter`] for a number outside its range, [`RequestError::Empty`] for an
-    /// empty prompt, and [`Error::ContextOverflow`] when the prompt and the tokens asked for do
-    /// not fit the sequence.
+    /// [`RequestError::Empty`] for an empty prompt, [`Error::ContextOverflow`] when the prompt and the
+    /// tokens asked for do not fit the sequence, and [`RequestError::Parameter`] for strings to stop
+    /// at that are too many or too long.
     pub fn new(
         decoder: &'a LlamaDecoder<B>,
         tokenizer: &Tokenizer,
@@ -112,14 +136,20 @@ impl<'a, B: VlmBackend, S: BorrowMut<Sequence<B>>> Generation<'a, B, S> {
             let context_length = sequence.borrow().max_tokens();
             check_room(prompt.len(), options.max_new_tokens, context_length)?;
         }
+        let mut sampler = Sampler::new(options.sampling, options.seed, options.rules.clone());
+        let prompt_ids = prompt.as_ref().map(|prompt| prompt.token_ids.clone());
+        sampler.prompt = prompt_ids.unwrap_or_default();
+        sampler.end_ids = options.stop.end_of_text_ids.clone();
+        sampler.max_new_tokens = options.max_new_tokens;
         Ok(Self {
             decoder,
-            sampler: Sampler::new(options.sampling, options.seed)?,
+            sampler,
             text: TextStream::new(tokenizer, &options.stop.stop_strings)?,
             sequence,
             options,
             prompt,
             chosen: None,
+            beams: None,
             token_ids: Vec::new(),
             written: String::new(),
             finish,
@@ -154,14 +184,15 @@ impl<'a, B: VlmBackend, S: BorrowMut<Sequence<B>>> Generation<'a, B, S> {
         &self.kernels
     }
 
-    /// Chooses the next token and returns the text that became certain by it.
+    /// Chooses the next token and returns the text that became certain by it, or ends for a reason
+    /// from outside.
     fn advance(&mut self) -> Result<String> {
         let started = Instant::now();
         if let Some(reason) = self.options.interruption.reason() {
-            return Ok(self.end(reason));
+            return Ok(self.interrupt(reason));
         }
         let is_prefill = self.prompt.is_some();
-        let (chosen, kernels) = KernelTrace::collect(|| self.next_id());
+        let (step, kernels) = KernelTrace::collect(|| self.step());
         self.kernels.merge(kernels);
         let stage = if is_prefill {
             &mut self.timings.prefill
@@ -172,56 +203,117 @@ impl<'a, B: VlmBackend, S: BorrowMut<Sequence<B>>> Generation<'a, B, S> {
         if self.options.is_strict {
             self.kernels.check_strict()?;
         }
-        match chosen? {
-            None => {
+        Ok(match step? {
+            Step::Chosen(id) => self.accept(id),
+            Step::Searching => String::new(),
+            Step::Found(token_ids) => self.say(&token_ids),
+            Step::Interrupted => {
                 let reason = self.options.interruption.reason();
-                Ok(self.end(reason.unwrap_or(FinishReason::Cancelled)))
+                self.interrupt(reason.unwrap_or(FinishReason::Cancelled))
             }
-            Some(id) => Ok(self.accept(id)),
-        }
+        })
     }
 
-    /// Reads the prompt or the last token, and chooses; `None` when the reading was interrupted.
-    fn next_id(&mut self) -> Result<Option<u32>> {
+    /// Reads the prompt or what was chosen last, and chooses.
+    fn step(&mut self) -> Result<Step> {
         let stage = if self.prompt.is_some() {
             "prefill"
         } else {
             "decode"
         };
+        let Some(logits) = self.read_next()? else {
+            return Ok(Step::Interrupted);
+        };
+        let [_, vocab_size] = logits.dims();
+        let failed = |reason| Error::from(DeviceError::Failed { stage, reason });
+        let stream = self.sequence.borrow().pool().stream();
+        if let Sampling::Beam(_) = self.options.sampling {
+            let logits = stream.run(|| on_host(logits)).map_err(failed)?;
+            return self.follow(logits, vocab_size);
+        }
+        let chosen = stream.run(|| self.sampler.choose(logits, &self.token_ids));
+        let chosen = chosen.map_err(failed)?;
+        let id = stream.run(|| read_ids(chosen.clone())).map_err(failed)?[0];
+        self.take(id, Some(chosen), vocab_size, stage)?;
+        Ok(Step::Chosen(id))
+    }
+
+    /// Reads the prompt or what was chosen last; `None` when the reading was interrupted.
+    fn read_next(&mut self) -> Result<Option<Tensor<B, 2>>> {
         let sequence = self.sequence.borrow_mut();
         let (decoder, interruption) = (self.decoder, &self.options.interruption);
         let go_on = || interruption.check();
-        let logits = match self.prompt.take() {
-            Some(prompt) => sequence.read(decoder, &prompt, go_on)?,
-            None => {
-                let last = self.chosen.clone().expect("a step follows a token");
-                sequence.step(decoder, last, go_on)?
+        if let Some(prompt) = self.prompt.take() {
+            return sequence.read(decoder, &prompt, go_on);
+        }
+        if let Some(beams) = &mut self.beams {
+            return beams.read(decoder).map(Some);
+        }
+        let last = self.chosen.clone().expect("a step follows a token");
+        sequence.step(decoder, last, go_on)
+    }
+
+    /// Follows the beams one token further.
+    fn follow(&mut self, logits: Vec<f32>, vocab_size: usize) -> Result<Step> {
+        let Sampling::Beam(options) = self.options.sampling else {
+            unreachable!("only a beam search has beams");
+        };
+        let sequence = self.sequence.borrow_mut();
+        let (sampler, stop) = (&self.sampler, &self.options.stop);
+        let new = || Beams::new(options, sampler, &self.text);
+        let beams = self.beams.get_or_insert_with(new);
+        match beams.advance(logits, vocab_size, sequence, sampler, stop)? {
+            true => Ok(Step::Searching),
+            false => {
+                let best = beams.best().to_vec();
+                self.beams = None;
+                Ok(Step::Found(best))
             }
-        };
-        let Some(logits) = logits else {
-            return Ok(None);
-        };
-        let [_, vocab_size] = logits.dims();
-        let stream = sequence.pool().stream();
-        let on_device = stream.run(|| self.sampler.choose(logits));
-        let id = stream.run(|| read_id(on_device.clone(), stage))?;
+        }
+    }
+
+    /// Takes in the id that was chosen from everything read so far.
+    fn take(
+        &mut self,
+        id: u32,
+        on_device: Option<Tensor<B, 1, Int>>,
+        vocab_size: usize,
+        stage: &'static str,
+    ) -> Result<()> {
         if id as usize >= vocab_size {
             return Err(DeviceError::NotFinite { stage }.into());
         }
         // The id came from everything that was read.
-        sequence.commit();
-        self.chosen = Some(Token {
-            id,
-            on_device: Some(on_device),
-        });
-        Ok(Some(id))
+        self.sequence.borrow_mut().commit();
+        self.chosen = Some(Token { id, on_device });
+        Ok(())
+    }
+
+    /// Says the tokens of an answer that was found as a whole.
+    fn say(&mut self, token_ids: &[u32]) -> String {
+        let mut said = String::new();
+        for id in token_ids {
+            if self.finish.is_none() {
+                said.push_str(&self.accept(*id));
+            }
+        }
+        said
+    }
+
+    /// Ends the answer from outside: a search says the best it has found until then.
+    fn interrupt(&mut self, reason: FinishReason) -> String {
+        let best = self.beams.take().map(|beams| beams.best().to_vec());
+        let said = self.say(&best.unwrap_or_default());
+        match self.finish {
+            Some(_) => said,
+            None => said + &self.end(reason),
+        }
     }
 
     fn accept(&mut self, id: u32) -> String {
         if let Some(reason) = self.options.stop.at_token(id) {
             return self.end(reason);
         }
-        self.sampler.note(id);
         self.token_ids.push(id);
         let piece = self.text.push(id).unwrap_or_default();
         self.written.push_str(&piece);
@@ -235,12 +327,112 @@ impl<'a, B: VlmBackend, S: BorrowMut<Sequence<B>>> Generation<'a, B, S> {
         }
     }
 
+    /// Forgets what the device has not answered for. An error is the last item.
+    fn fail(&mut self) {
+        self.beams = None;
+        self.sequence.borrow_mut().rollback();
+        self.finish = Some(FinishReason::Cancelled);
+    }
+
     /// Ends the answer and returns the text that was held back; a stop string may be in it.
     fn end(&mut self, reason: FinishReason) -> String {
         let rest = self.text.finish();
         self.written.push_str(&rest);
         self.finish = Some(self.text.stopped().map_or(reason, FinishReason::Stop));
         rest
+    }
+}
+
+impl<B: VlmBackend, S: BorrowMut<Sequence<B>>> Generation<'_, B, S> {
+    /// Goes one token on alone. Returns what went wrong, if something did; the answer has ended then.
+    ///
+    /// # Errors
+    /// As the items of the iterator.
+    pub(crate) fn advance_alone(&mut self) -> Result<()> {
+        self.advance().map(drop).inspect_err(|_| self.fail())
+    }
+
+    /// Whether the next step only reads the token chosen last, so that others can join it. Ends the
+    /// answer where it was interrupted.
+    pub(crate) fn can_join(&mut self) -> bool {
+        if let Some(reason) = self.options.interruption.reason()
+            && self.finish.is_none()
+        {
+            self.interrupt(reason);
+        }
+        self.finish.is_none() && self.chosen.is_some()
+    }
+
+    /// Goes one token on with several answers whose sequences lie in one pool, all of which
+    /// [can join](Self::can_join). Returns what each came to.
+    pub(crate) fn advance_together(answers: &mut [&mut Self]) -> Vec<Result<()>> {
+        // Beyond the trained context, dynamic scaling rotates every sequence by its own length.
+        let decoder = answers[0].decoder;
+        let sequences = answers.iter().map(|answer| answer.sequence.borrow());
+        if !Sequence::are_rotated_alike(decoder, sequences) {
+            let answers = answers.iter_mut();
+            return answers.map(|answer| answer.advance_alone()).collect();
+        }
+        let started = Instant::now();
+        let (chosen, kernels) = KernelTrace::collect(|| Self::choose_together(answers));
+        let spent = started.elapsed();
+        let outcomes = answers.iter_mut().enumerate().map(|(row, answer)| {
+            answer.kernels.merge(kernels.clone());
+            answer.timings.decode += spent;
+            answer.take_row(&chosen, row).inspect_err(|_| answer.fail())
+        });
+        outcomes.collect()
+    }
+
+    fn take_row(&mut self, chosen: &Result<(Vec<u32>, usize)>, row: usize) -> Result<()> {
+        const STAGE: &str = "decode";
+        if self.options.is_strict {
+            self.kernels.check_strict()?;
+        }
+        match chosen {
+            Ok((ids, vocab_size)) => {
+                self.take(ids[row], None, *vocab_size, STAGE)?;
+                self.accept(ids[row]);
+                Ok(())
+            }
+            Err(error) => Err(DeviceError::Failed {
+                stage: STAGE,
+                reason: error.to_string(),
+            }
+            .into()),
+        }
+    }
+
+    /// The next token of each, and how many there are to choose from.
+    fn choose_together(answers: &mut [&mut Self]) -> Result<(Vec<u32>, usize)> {
+        let decoder = answers[0].decoder;
+        let last = |answer: &&mut Self| answer.chosen.as_ref().map(|token| token.id);
+        let last: Option<Vec<u32>> = answers.iter().map(last).collect();
+        let last = last.expect("a step follows a token");
+        let sequences = answers
+            .iter_mut()
+            .map(|answer| answer.sequence.borrow_mut());
+        let mut sequences: Vec<&mut Sequence<B>> = sequences.collect();
+        let logits = Sequence::step_together(decoder, &mut sequences, &last)?;
+        let [_, vocab_size] = logits.dims();
+        let stream = sequences[0].pool().stream();
+        let ids = stream.run(|| Self::choose_rows(answers, logits));
+        let failed = |reason| DeviceError::Failed {
+            stage: "decode",
+            reason,
+        };
+        Ok((ids.map_err(failed)?, vocab_size))
+    }
+
+    fn choose_rows(answers: &mut [&mut Self], logits: Tensor<B, 2>) -> Result<Vec<u32>, String> {
+        if answers.iter().all(|answer| answer.sampler.is_plain()) {
+            return read_ids(kernels::argmax(logits));
+        }
+        let rows = answers.iter_mut().enumerate().map(|(row, answer)| {
+            let logits = logits.clone().slice_dim(0, row..row + 1);
+            answer.sampler.choose(logits, &answer.token_ids)
+        });
+        read_ids(Tensor::cat(rows.collect::<Result<Vec<_>, String>>()?, 0))
     }
 }
 
@@ -254,9 +446,7 @@ impl<B: VlmBackend, S: BorrowMut<Sequence<B>>> Iterator for Generation<'_, B, S>
                 Ok(piece) if piece.is_empty() => {}
                 Ok(piece) => return Some(Ok(piece)),
                 Err(error) => {
-                    self.sequence.borrow_mut().rollback();
-                    // An error is the last item.
-                    self.finish = Some(FinishReason::Cancelled);
+                    self.fail();
                     return Some(Err(error));
                 }
             }
@@ -298,16 +488,17 @@ pub(crate) fn check_room(
     }
 }
 
-/// Brings the chosen id to the host. Everything the device was asked before is done by then, so
-/// this is where a launch that failed is told.
-fn read_id<B: VlmBackend>(id: Tensor<B, 1, Int>, stage: &'static str) -> Result<u32> {
-    let failed = |reason: String| Error::from(DeviceError::Failed { stage, reason });
-    let device = id.device();
-    let data = id
-        .try_into_data()
-        .map_err(|error| failed(error.to_string()))?;
-    kernels::sync::<B>(&device).map_err(failed)?;
-    let id = data.iter::<i64>().next().map(|id| id.elem::<i64>());
-    id.and_then(|id| u32::try_from(id).ok())
-        .ok_or_else(|| failed("no token id came back".into()))
+/// Brings chosen ids to the host. Everything the device was asked before is done by then, so this is
+/// where a launch that failed is told.
+///
+/// # Errors
+/// What the device says.
+fn read_ids<B: VlmBackend>(ids: Tensor<B, 1, Int>) -> Result<Vec<u32>, String> {
+    let device = ids.device();
+    let data = ids.try_into_data().map_err(|error| error.to_string())?;
+    kernels::sync::<B>(&device)?;
+    let ids = data.iter::<i64>().map(|id| u32::try_from(id).ok());
+    let ids: Option<Vec<u32>> = ids.collect();
+    ids.filter(|ids| !ids.is_empty())
+        .ok_or_else(|| "no token id came back".to_string())
 }

@@ -1,10 +1,10 @@
 //! Choosing a token.
 
-use std::collections::BTreeSet;
+use burn::tensor::{Int, Tensor, TensorData};
 
-use burn::tensor::{IndexingUpdateOp, Int, Tensor, TensorData};
-
+use super::beam::BeamOptions;
 use super::rng::SplitMix64;
+use super::rules::{Answered, LogitRules, log_softmax};
 use crate::error::{RequestError, Result};
 use crate::kernels::{self, SampleRow, VlmBackend};
 
@@ -17,15 +17,14 @@ pub enum Sampling {
     Greedy,
     /// One drawn from the distribution.
     Sample(SampleOptions),
+    /// The one that the likeliest of several answers goes on with. The text comes all at once, when
+    /// it is known which.
+    Beam(BeamOptions),
 }
 
 /// How tokens are drawn. The filters apply in the order of the fields.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct SampleOptions {
-    /// The logit of a token that this answer already holds is divided by this where it is positive
-    /// and multiplied where it is negative (Keskar et al. 2019); 1 for no penalty. Tokens of the
-    /// prompt are not penalised.
-    pub repetition_penalty: f32,
     /// Divides the logits; above 0, and no subnormal number. Small is close to greedy.
     pub temperature: f32,
     /// Only the `top_k` most likely tokens; `None` for all.
@@ -40,11 +39,22 @@ impl Default for SampleOptions {
     /// The plain distribution.
     fn default() -> Self {
         Self {
-            repetition_penalty: 1.0,
             temperature: 1.0,
             top_k: None,
             top_p: 1.0,
             min_p: 0.0,
+        }
+    }
+}
+
+impl Sampling {
+    /// # Errors
+    /// [`RequestError::Parameter`] for a number outside its range.
+    pub(super) fn check(&self) -> Result<()> {
+        match self {
+            Self::Greedy => Ok(()),
+            Self::Sample(options) => Ok(options.check()?),
+            Self::Beam(options) => options.check(),
         }
     }
 }
@@ -60,24 +70,16 @@ impl SampleOptions {
             }),
         };
         let Self {
-            repetition_penalty: penalty,
             temperature,
             top_p,
             min_p,
             ..
         } = *self;
-        // A GPU may take a subnormal number for 0.
-        let is_positive = |value: f32| value.is_normal() && value > 0.0;
-        within(
-            "repetition_penalty",
-            penalty,
-            is_positive(penalty),
-            "a finite number above 0",
-        )?;
         within(
             "temperature",
             temperature,
-            is_positive(temperature),
+            // A GPU may take a subnormal number for 0.
+            temperature.is_normal() && temperature > 0.0,
             "a finite number above 0, or greedy sampling",
         )?;
         within(
@@ -103,34 +105,51 @@ impl SampleOptions {
     }
 }
 
-/// A [`Sampling`] with the state of one answer.
+/// A [`Sampling`] and [`LogitRules`] with the state of one answer.
 #[derive(Debug, Clone)]
 pub(super) struct Sampler {
     sampling: Sampling,
     rng: SplitMix64,
-    chosen: BTreeSet<u32>,
+    rules: LogitRules,
+    /// What the rules look at.
+    pub(super) prompt: Vec<u32>,
+    pub(super) end_ids: Vec<u32>,
+    pub(super) max_new_tokens: usize,
 }
 
 impl Sampler {
-    /// # Errors
-    ///
-    /// [`RequestError::Parameter`] for a number outside its range.
-    pub(super) fn new(sampling: Sampling, seed: u64) -> Result<Self> {
-        if let Sampling::Sample(options) = &sampling {
-            options.check()?;
-        }
-        Ok(Self {
+    pub(super) fn new(sampling: Sampling, seed: u64, rules: LogitRules) -> Self {
+        Self {
             sampling,
             rng: SplitMix64::new(seed),
-            chosen: BTreeSet::new(),
-        })
+            rules,
+            prompt: Vec::new(),
+            end_ids: Vec::new(),
+            max_new_tokens: 0,
+        }
     }
 
-    /// Chooses from `logits` `[1, vocab_size]`; the id stays on the device. Nonsense gives
-    /// `vocab_size`.
-    pub(super) fn choose<B: VlmBackend>(&mut self, logits: Tensor<B, 2>) -> Tensor<B, 1, Int> {
+    /// Whether the largest logit decides, as it comes from the decoder.
+    pub(super) fn is_plain(&self) -> bool {
+        self.sampling == Sampling::Greedy && self.rules.is_neutral()
+    }
+
+    /// Chooses from `logits` `[1, vocab_size]` what follows on `answer`; the id stays on the device.
+    /// Nonsense gives `vocab_size`.
+    ///
+    /// # Errors
+    /// What the device says, where rules want the logits on the host.
+    pub(super) fn choose<B: VlmBackend>(
+        &mut self,
+        logits: Tensor<B, 2>,
+        answer: &[u32],
+    ) -> Result<Tensor<B, 1, Int>, String> {
+        let logits = match self.rules.is_neutral() {
+            true => logits,
+            false => self.ruled(logits, answer)?,
+        };
         let Sampling::Sample(options) = self.sampling else {
-            return kernels::argmax(logits);
+            return Ok(kernels::argmax(logits));
         };
         let row = SampleRow {
             temperature: options.temperature,
@@ -139,25 +158,44 @@ impl Sampler {
             min_p: options.min_p,
             uniform: self.rng.uniform(),
         };
-        kernels::sample(self.penalised(logits, options.repetition_penalty), &[row])
+        Ok(kernels::sample(logits, &[row]))
     }
 
-    /// Remembers what was chosen.
-    pub(super) fn note(&mut self, id: u32) {
-        self.chosen.insert(id);
+    /// Makes log-probabilities of the scores behind `answer`, and applies the rules to them.
+    pub(super) fn log_probabilities(&self, scores: &mut [f32], answer: &[u32]) {
+        log_softmax(scores);
+        self.apply_rules(scores, answer);
     }
 
-    fn penalised<B: VlmBackend>(&self, logits: Tensor<B, 2>, penalty: f32) -> Tensor<B, 2> {
-        if penalty == 1.0 || self.chosen.is_empty() {
-            return logits;
-        }
-        let ids: Vec<i32> = self.chosen.iter().map(|id| *id as i32).collect();
-        let shape = [1, ids.len()];
-        let ids = Tensor::<B, 2, Int>::from_data(TensorData::new(ids, shape), &logits.device());
-        let seen = logits.clone().gather(1, ids.clone());
-        let is_positive = seen.clone().greater_elem(0.0);
-        let penalised = seen.clone().mul_scalar(penalty);
-        let penalised = penalised.mask_where(is_positive, seen.clone().div_scalar(penalty));
-        logits.scatter(1, ids, penalised - seen, IndexingUpdateOp::Add)
+    fn ruled<B: VlmBackend>(
+        &self,
+        logits: Tensor<B, 2>,
+        answer: &[u32],
+    ) -> Result<Tensor<B, 2>, String> {
+        let (device, shape) = (logits.device(), logits.dims());
+        let mut scores = on_host(logits)?;
+        self.apply_rules(&mut scores, answer);
+        Ok(Tensor::from_data(TensorData::new(scores, shape), &device))
     }
+
+    fn apply_rules(&self, scores: &mut [f32], answer: &[u32]) {
+        let answered = Answered {
+            prompt: &self.prompt,
+            answer,
+            end_ids: &self.end_ids,
+            max_new_tokens: self.max_new_tokens,
+        };
+        self.rules.apply(scores, answered);
+    }
+}
+
+/// Brings logits to the host, row by row.
+///
+/// # Errors
+/// What the device says.
+pub(super) fn on_host<B: VlmBackend>(logits: Tensor<B, 2>) -> Result<Vec<f32>, String> {
+    let device = logits.device();
+    let data = logits.try_into_data().map_err(|error| error.to_string())?;
+    kernels::sync::<B>(&device)?;
+    data.to_vec().map_err(|error| format!("{error:?}"))
 }

@@ -191,7 +191,7 @@ impl<B: VlmBackend> Sequence<B> {
             assert!(pool.is_same(&sequence.pool), "sequences of one pool");
             sequence.check_step(decoder, *id)?;
         }
-        if Self::are_rotated_alike(decoder, sequences) {
+        if Self::are_rotated_alike(decoder, sequences.iter().map(|sequence| &**sequence)) {
             for sequence in &mut *sequences {
                 sequence.prepare(sequence.read.len() + 1);
             }
@@ -212,9 +212,12 @@ impl<B: VlmBackend> Sequence<B> {
     }
 
     /// Whether one more token leaves every sequence rotated as it is, and all of them alike.
-    fn are_rotated_alike(decoder: &LlamaDecoder<B>, sequences: &[&mut Self]) -> bool {
+    pub(super) fn are_rotated_alike<'a>(
+        decoder: &LlamaDecoder<B>,
+        sequences: impl Iterator<Item = &'a Self>,
+    ) -> bool {
         let rope = &decoder.config().rope;
-        let lens = sequences.iter().map(|sequence| sequence.read.len());
+        let lens = sequences.map(|sequence| sequence.read.len());
         let mut deciding = lens
             .flat_map(|len| [len, len + 1])
             .map(|len| rope.deciding_len(len));

@@ -218,7 +218,11 @@ impl<'a> Fields<'a> {
         .into()
     }
 
-    /// The value of a field; `null` is no value.
+    /// The value of a field of more than one type; `null` is no value.
+    pub(super) fn value(&self, name: &str) -> Option<&'a Value> {
+        self.get(name)
+    }
+
     fn get(&self, name: &str) -> Option<&'a Value> {
         self.object.get(name).filter(|value| !value.is_null())
     }

@@ -5,6 +5,7 @@
 //! by walking the register, and [`VisionLanguageModel`] is what a configuration builds.
 
 mod fields;
+mod generation_config;
 mod gpt_neox;
 mod head;
 mod image_layout;
@@ -21,6 +22,7 @@ use crate::text::Bos;
 use crate::weights::KeyMap;
 use fields::Fields;
 
+pub use generation_config::GenerationConfig;
 pub use image_layout::ImageLayout;
 pub(crate) use model_file::read_config;
 pub use spec::ModelSpec;

@@ -3,9 +3,8 @@
 use std::fs;
 use std::path::Path;
 
-use serde_json::{Map, Value};
-
 use super::fields::Fields;
+use super::generation_config::GenerationConfig;
 use super::model_file::read_object;
 use super::{FAMILIES, Family, ImageLayout, ModelConfig};
 use crate::error::{ConfigError, Error, Result, visible, visible_line};
@@ -18,6 +17,8 @@ pub struct ModelSpec {
     pub family: &'static Family,
     /// Its configuration.
     pub config: ModelConfig,
+    /// How answers are made where a request says nothing else.
+    pub generation: GenerationConfig,
 }
 
 impl ModelSpec {
@@ -37,19 +38,23 @@ impl ModelSpec {
         let fields = Fields::new(&object);
         let family = find(&fields)?.ok_or_else(|| unknown(folder, describe(&fields)))?;
         let mut config = (family.parse)(&fields)?;
-        if let Some(generation) = read_object(folder, "generation_config.json")? {
-            for name in not_applied(&generation) {
-                log::warn!(
-                    "{}: generation_config.json sets `{name}`, which is not applied",
-                    visible_line(folder)
-                );
-            }
-            let listed = Fields::new(&generation).token_ids("eos_token_id")?;
-            if !listed.is_empty() {
-                config.eos_token_ids = listed;
-            }
+        let generation = read_object(folder, "generation_config.json")?;
+        let generation = generation.as_ref().map(GenerationConfig::parse);
+        let generation = generation.transpose()?.unwrap_or_default();
+        for name in &generation.not_followed {
+            log::warn!(
+                "{}: generation_config.json sets `{name}`, which is not followed",
+                visible_line(folder)
+            );
         }
-        Ok(Self { family, config })
+        if !generation.eos_token_ids.is_empty() {
+            config.eos_token_ids = generation.eos_token_ids.clone();
+        }
+        Ok(Self {
+            family,
+            config,
+            generation,
+        })
     }
 }
 
@@ -59,38 +64,6 @@ impl ModelSpec {
         let vision = self.config.vision.as_ref()?;
         Some((self.family.layout)(vision, size))
     }
-}
-
-/// Settings that `transformers` applies to a greedy answer too, and that this crate does not.
-fn not_applied(generation: &Map<String, Value>) -> impl Iterator<Item = &'static str> {
-    /// With the number that changes nothing.
-    const NUMBERS: [(&str, f64); 8] = [
-        ("repetition_penalty", 1.0),
-        ("encoder_repetition_penalty", 1.0),
-        ("no_repeat_ngram_size", 0.0),
-        ("encoder_no_repeat_ngram_size", 0.0),
-        ("min_length", 0.0),
-        ("min_new_tokens", 0.0),
-        ("num_beams", 1.0),
-        ("guidance_scale", 1.0),
-    ];
-    const TOKENS: [&str; 6] = [
-        "bad_words_ids",
-        "suppress_tokens",
-        "begin_suppress_tokens",
-        "forced_bos_token_id",
-        "forced_eos_token_id",
-        "sequence_bias",
-    ];
-    let set = |name: &str| generation.get(name).filter(|value| !value.is_null());
-    let numbers = NUMBERS.into_iter().filter(move |(name, neutral)| {
-        set(name).is_some_and(|value| value.as_f64() != Some(*neutral))
-    });
-    let is_empty = |value: &Value| value.as_array().is_some_and(Vec::is_empty);
-    let tokens = TOKENS
-        .into_iter()
-        .filter(move |name| set(name).is_some_and(|value| !is_empty(value)));
-    numbers.map(|(name, _)| name).chain(tokens)
 }
 
 /// The model type decides, as in `transformers`, where the first checkpoints of LLaMA are read though
@@ -160,25 +133,4 @@ fn model_files(folder: &Path) -> Vec<String> {
     names.sort();
     names.truncate(10);
     names
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn settings_that_would_change_an_answer_are_named() {
-        let named = |json: &str| {
-            let generation = serde_json::from_str(json).expect("an object");
-            not_applied(&generation).collect::<Vec<_>>()
-        };
-        let neutral = r#"{"repetition_penalty": 1, "suppress_tokens": [], "min_length": null}"#;
-        assert!(named(neutral).is_empty());
-        assert!(named(r#"{"do_sample": true, "temperature": 0.6, "eos_token_id": 2}"#).is_empty());
-        let set = r#"{"repetition_penalty": 1.1, "forced_eos_token_id": 2, "num_beams": 4}"#;
-        assert_eq!(
-            named(set),
-            ["repetition_penalty", "num_beams", "forced_eos_token_id"]
-        );
-    }
 }

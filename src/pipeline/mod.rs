@@ -9,6 +9,7 @@
 mod answer;
 #[cfg(any(feature = "flex", feature = "wgpu", feature = "cuda"))]
 mod any;
+mod batch;
 mod encoded_image;
 mod load_options;
 mod multimodal;

@@ -17,7 +17,8 @@ use super::session::Session;
 use super::stream::AnswerStream;
 use crate::error::{DeviceError, Error, RequestError, Result};
 use crate::generation::{
-    DecoderInput, FinishReason, GenerationOptions, Sequence, StopRules, check_room,
+    DecoderInput, FinishReason, GenerationOptions, Sampling, Sequence, SlotPool, StopRules,
+    check_room,
 };
 use crate::image::{ImageInput, ImageSize, PixelValues};
 use crate::kernels::{self, ALWAYS, GoOn, KernelReport, KernelTrace, VlmBackend};
@@ -67,6 +68,23 @@ pub(super) struct ShownImages<B: VlmBackend> {
     num_earlier: usize,
     /// What the decoder reads, or what ended the request before all pictures were encoded.
     pub(super) input: ControlFlow<FinishReason, DecoderInput<B>>,
+}
+
+impl RequestPlan {
+    /// Tokens that the cache has room for at first. Allocators reuse blocks of a size they know, so
+    /// sizes come in steps; and few answers are as long as they may be.
+    pub(super) fn expected_tokens(&self) -> usize {
+        let new_tokens = self.options.max_new_tokens.min(DEFAULT_MAX_NEW_TOKENS);
+        (self.prompt.ids.len() + new_tokens).next_multiple_of(64)
+    }
+
+    /// Slots that the answer takes: beams have one each, besides the prompt's and its origin's.
+    fn num_slots(&self) -> usize {
+        match self.options.sampling {
+            Sampling::Beam(options) => options.num_beams + 2,
+            _ => 1,
+        }
+    }
 }
 
 impl<B: VlmBackend> ShownImages<B> {
@@ -212,7 +230,8 @@ impl<B: VlmBackend> MultimodalPipeline<B> {
         Ok((rows, kernels))
     }
 
-    /// Answers a question about one picture, greedily.
+    /// Answers a question about one picture, as the checkpoint's `generation_config.json` says:
+    /// greedily where it says nothing.
     ///
     /// # Errors
     ///
@@ -244,16 +263,9 @@ impl<B: VlmBackend> MultimodalPipeline<B> {
         &self,
         request: &AskRequest<I>,
     ) -> Result<AnswerStream<'_, B>> {
-        let (messages, images) = (request.all_messages()?, request.images());
-        let layouts = self.layouts(&images)?;
-        let plan = self.plan(&messages, &layouts, &request.settings)?;
-        let shown = self.show(&plan, Vec::new(), &images)?;
-        // Allocators reuse blocks of a size they know, so sizes come in steps. Few answers are as
-        // long as they may be.
-        let new_tokens = plan.options.max_new_tokens.min(DEFAULT_MAX_NEW_TOKENS);
-        let expected = plan.prompt.ids.len() + new_tokens;
-        let sequence = self.sequence(expected.next_multiple_of(64));
-        AnswerStream::new(self, sequence, plan, &shown)
+        let plan = self.plan_request(request)?;
+        let sequence = self.sequence_of(&plan);
+        self.start(plan, request, sequence)
     }
 
     /// Starts a conversation that keeps its cache from turn to turn.
@@ -326,6 +338,27 @@ impl<B: VlmBackend> MultimodalPipeline<B> {
     }
 
     /// Finds all that is wrong with a request before anything is computed for it.
+    pub(super) fn plan_request<I: RequestImage<B>>(
+        &self,
+        request: &AskRequest<I>,
+    ) -> Result<RequestPlan> {
+        let messages = request.all_messages()?;
+        let layouts = self.layouts(&request.images())?;
+        self.plan(&messages, &layouts, &request.settings)
+    }
+
+    /// Encodes the pictures of a request, and begins its answer in `sequence`.
+    pub(super) fn start<I: RequestImage<B>>(
+        &self,
+        plan: RequestPlan,
+        request: &AskRequest<I>,
+        sequence: Sequence<B>,
+    ) -> Result<AnswerStream<'_, B>> {
+        let shown = self.show(&plan, Vec::new(), &request.images())?;
+        AnswerStream::new(self, sequence, plan, &shown)
+    }
+
+    /// As [`plan_request`](Self::plan_request), for the messages of a whole conversation.
     pub(super) fn plan(
         &self,
         messages: &[Message],
@@ -339,7 +372,8 @@ impl<B: VlmBackend> MultimodalPipeline<B> {
             options.max_new_tokens,
             self.context_length(),
         )?;
-        options.check::<B>(self.tokenizer())?;
+        let vocab_size = self.spec().config.decoder.vocab_size;
+        options.check::<B>(self.tokenizer(), vocab_size)?;
         Ok(RequestPlan { prompt, options })
     }
 
@@ -395,14 +429,19 @@ impl<B: VlmBackend> MultimodalPipeline<B> {
     ) -> Result<GenerationOptions> {
         let (spec, text_processor) = (self.spec(), &self.inner.parts.text_processor);
         let of_template = text_processor.stop_strings(spec, settings.template.as_deref())?;
+        let of_checkpoint = &spec.generation;
         let mut stop_strings = settings.stop.clone();
         stop_strings.extend(of_template.iter().map(|stop| (*stop).to_string()));
+        stop_strings.extend(of_checkpoint.stop_strings.iter().cloned());
         let mut end_of_text_ids = spec.config.eos_token_ids.clone();
-        end_of_text_ids.extend(text_processor.tokenizer.eos_id());
+        let eos_id = text_processor.tokenizer.eos_id();
+        end_of_text_ids.extend(eos_id.filter(|id| !spec.config.eos_token_ids.contains(id)));
+        let rules = settings.rules.as_ref().unwrap_or(&of_checkpoint.rules);
         Ok(GenerationOptions {
-            sampling: settings.sampling,
+            sampling: settings.sampling.unwrap_or(of_checkpoint.sampling),
+            rules: rules.clone(),
             seed: settings.seed,
-            max_new_tokens: self.max_new_tokens(settings.max_new_tokens, prompt_tokens),
+            max_new_tokens: self.max_new_tokens(settings.max_new_tokens, prompt_tokens)?,
             stop: StopRules {
                 end_of_text_ids,
                 stop_token_ids: settings.stop_token_ids.clone(),
@@ -413,19 +452,44 @@ impl<B: VlmBackend> MultimodalPipeline<B> {
         })
     }
 
-    /// The room that was asked for, or what there is of the usual one.
-    fn max_new_tokens(&self, asked: Option<usize>, prompt_tokens: usize) -> usize {
-        asked.unwrap_or_else(|| {
-            // The last token of an answer is never read back.
-            let room = (self.context_length() + 1).saturating_sub(prompt_tokens);
-            DEFAULT_MAX_NEW_TOKENS.min(room).max(1)
-        })
+    /// The room that was asked for, or what there is of the one that the checkpoint names, or of the
+    /// usual one.
+    fn max_new_tokens(&self, asked: Option<usize>, prompt_tokens: usize) -> Result<usize> {
+        if let Some(asked) = asked {
+            return Ok(asked);
+        }
+        let of_checkpoint = &self.spec().generation;
+        let usual = match (of_checkpoint.max_new_tokens, of_checkpoint.max_length) {
+            (Some(tokens), _) => tokens,
+            (None, Some(length)) if length > prompt_tokens => length - prompt_tokens,
+            (None, Some(context_length)) => {
+                return Err(Error::ContextOverflow {
+                    prompt_tokens,
+                    max_new_tokens: 1,
+                    context_length,
+                });
+            }
+            (None, None) => DEFAULT_MAX_NEW_TOKENS,
+        };
+        // The last token of an answer is never read back.
+        let room = (self.context_length() + 1).saturating_sub(prompt_tokens);
+        Ok(usual.min(room).max(1))
     }
 
     /// An empty sequence with room for `expected` tokens that may grow to the whole context.
     pub(super) fn sequence(&self, expected: usize) -> Sequence<B> {
-        let decoder = &self.model().decoder;
-        Sequence::alone(decoder, expected, self.context_length(), self.device())
+        Sequence::new(&self.pool(1, expected))
+    }
+
+    /// An empty sequence for the answer of a plan.
+    pub(super) fn sequence_of(&self, plan: &RequestPlan) -> Sequence<B> {
+        Sequence::new(&self.pool(plan.num_slots(), plan.expected_tokens()))
+    }
+
+    /// Slots with room for `expected` tokens each that may grow to the whole context.
+    pub(super) fn pool(&self, num_slots: usize, expected: usize) -> SlotPool<B> {
+        let (decoder, max_tokens) = (&self.model().decoder, self.context_length());
+        SlotPool::new(decoder, num_slots, expected, max_tokens, self.device())
     }
 
     pub(super) fn timings(&self, images: &[EncodedImage<B>]) -> Timings {

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use crate::error::{RequestError, Result};
-use crate::generation::{CancelToken, Interruption, Sampling};
+use crate::generation::{CancelToken, Interruption, LogitRules, Sampling};
 use crate::image::ImageInput;
 use crate::text::{Message, Part, Role};
 
@@ -67,7 +67,8 @@ impl<I> IllustratedMessage<I> {
 #[derive(Debug, Clone, Default)]
 pub(super) struct AnswerSettings {
     pub(super) template: Option<String>,
-    pub(super) sampling: Sampling,
+    pub(super) sampling: Option<Sampling>,
+    pub(super) rules: Option<LogitRules>,
     pub(super) max_new_tokens: Option<usize>,
     pub(super) stop: Vec<String>,
     pub(super) stop_token_ids: Vec<u32>,
@@ -161,15 +162,26 @@ impl<I> AskRequest<I> {
         self
     }
 
-    /// How each token is chosen; greedy by default.
+    /// How each token is chosen; without this call as the checkpoint's `generation_config.json`
+    /// says, which is greedily where it says nothing.
     #[must_use]
     pub fn sampling(mut self, sampling: Sampling) -> Self {
-        self.settings.sampling = sampling;
+        self.settings.sampling = Some(sampling);
+        self
+    }
+
+    /// What is done to the scores before a token is chosen; without this call what the checkpoint's
+    /// `generation_config.json` says. To change one of those, begin with
+    /// [`GenerationConfig::rules`](crate::models::GenerationConfig::rules).
+    #[must_use]
+    pub fn rules(mut self, rules: LogitRules) -> Self {
+        self.settings.rules = Some(rules);
         self
     }
 
     /// Most tokens of the answer. A prompt that leaves less room is an error; without this call
-    /// the answer takes what room there is, up to [`DEFAULT_MAX_NEW_TOKENS`].
+    /// the answer takes what room there is, up to what the checkpoint's `generation_config.json` says
+    /// or else [`DEFAULT_MAX_NEW_TOKENS`].
     #[must_use]
     pub fn max_new_tokens(mut self, tokens: usize) -> Self {
         self.settings.max_new_tokens = Some(tokens);

@@ -68,7 +68,8 @@ impl<B: VlmBackend> Session<B> {
         }
     }
 
-    /// Asks one more question, greedily.
+    /// Asks one more question, answered as the checkpoint's `generation_config.json` says: greedily
+    /// where it says nothing.
     ///
     /// # Errors
     ///

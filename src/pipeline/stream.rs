@@ -26,7 +26,7 @@ use crate::kernels::{KernelReport, VlmBackend};
 /// ```
 #[derive(Debug)]
 pub struct AnswerStream<'a, B: VlmBackend, S: BorrowMut<Sequence<B>> = Sequence<B>> {
-    generation: Generation<'a, B, S>,
+    pub(super) generation: Generation<'a, B, S>,
     usage: Usage,
     timings: Timings,
     /// What encoded the pictures of this request.

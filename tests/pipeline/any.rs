@@ -46,6 +46,10 @@ fn any_pipeline_on_the_cpu_answers_as_the_cpu_pipeline() -> Result<()> {
     assert_ends_as_its_pieces(stream, &expected)?;
     let asked = any.ask(&any.encode(&picture(8))?, "What is this?")?;
     assert!(asked.token_ids.starts_with(&expected.token_ids));
+    let many = any.ask_batch(&[request.clone(), request]);
+    for answer in many {
+        assert_eq!(answer?.token_ids, expected.token_ids);
+    }
     Ok(())
 }
 

@@ -49,6 +49,7 @@ mod fixture;
 mod folders;
 mod interruptions;
 mod loading;
+mod many;
 mod parity;
 mod pictures;
 mod plans;
@@ -59,6 +60,7 @@ mod report;
 mod requests;
 mod sampling;
 mod sessions;
+mod settings;
 mod streams;
 #[path = "../support/mod.rs"]
 mod support;

@@ -20,13 +20,20 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("weights", &["kernels", "files", "error"]),
     ("text", &["files", "error"]),
     ("image", &["files", "error"]),
+    ("generation", &["kernels", "nn", "text", "error"]),
     (
         "models",
         &[
-            "kernels", "nn", "weights", "text", "image", "files", "error",
+            "kernels",
+            "nn",
+            "weights",
+            "text",
+            "image",
+            "generation",
+            "files",
+            "error",
         ],
     ),
-    ("generation", &["kernels", "nn", "text", "error"]),
     (
         "pipeline",
         &[

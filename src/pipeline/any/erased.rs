@@ -26,6 +26,7 @@ pub(super) trait ErasedPipeline: Any + Debug + Send + Sync {
     fn encode(&self, image: &ImageInput) -> Result<AnyEncodedImage>;
     fn preprocess(&self, image: &ImageInput) -> Result<PixelValues>;
     fn stream(&self, request: &AskRequest<AnyImage>) -> Result<Box<dyn ErasedStream + '_>>;
+    fn ask_batch(&self, requests: &[AskRequest<AnyImage>]) -> Vec<Result<Answer>>;
     fn session(&self) -> Box<dyn ErasedSession>;
     fn prompt(&self, request: &AskRequest<AnyImage>) -> Result<PromptTokens>;
     fn spec(&self) -> &ModelSpec;
@@ -51,6 +52,10 @@ impl<B: VlmBackend> ErasedPipeline for MultimodalPipeline<B> {
 
     fn stream(&self, request: &AskRequest<AnyImage>) -> Result<Box<dyn ErasedStream + '_>> {
         Ok(Box::new(self.stream(request)?))
+    }
+
+    fn ask_batch(&self, requests: &[AskRequest<AnyImage>]) -> Vec<Result<Answer>> {
+        self.ask_batch(requests)
     }
 
     fn session(&self) -> Box<dyn ErasedSession> {

@@ -98,7 +98,8 @@ impl AnyPipeline {
         self.pipeline.preprocess(image)
     }
 
-    /// Answers a question about one picture, greedily.
+    /// Answers a question about one picture. See
+    /// [`MultimodalPipeline::ask`](crate::MultimodalPipeline::ask).
     ///
     /// # Errors
     ///
@@ -128,6 +129,16 @@ impl AnyPipeline {
     ) -> Result<AnyAnswerStream<'_>> {
         let stream = self.pipeline.stream(&AnyImage::request(request))?;
         Ok(AnyAnswerStream::new(stream))
+    }
+
+    /// Answers several requests at once. See
+    /// [`MultimodalPipeline::ask_batch`](crate::MultimodalPipeline::ask_batch).
+    pub fn ask_batch<I: Clone + Into<AnyImage>>(
+        &self,
+        requests: &[AskRequest<I>],
+    ) -> Vec<Result<Answer>> {
+        let requests: Vec<_> = requests.iter().map(AnyImage::request).collect();
+        self.pipeline.ask_batch(&requests)
     }
 
     /// Starts a conversation that keeps its cache from turn to turn.

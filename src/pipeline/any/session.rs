@@ -21,7 +21,7 @@ impl AnySession {
         Self { pipeline, session }
     }
 
-    /// Asks one more question, greedily.
+    /// Asks one more question. See [`Session::ask`](crate::Session::ask).
     ///
     /// # Errors
     ///
