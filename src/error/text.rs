@@ -129,6 +129,15 @@ pub enum TemplateError {
         /// What the template engine said.
         reason: String,
     },
+    /// The chat template uses what this crate does not implement.
+    #[error(
+        "the chat template needs what is not implemented: {}",
+        visible_line(feature)
+    )]
+    Unsupported {
+        /// What it needs.
+        feature: String,
+    },
     /// The chat template itself refused the messages, with `raise_exception`.
     #[error("the chat template refused the messages: {}", visible_line(message))]
     Refused {
@@ -149,9 +158,6 @@ pub enum TemplateError {
         /// The limit.
         limit_bytes: usize,
     },
-    /// The messages leave no character free to mark where they begin and end.
-    #[error("the messages use every private-use character, at least three must be left")]
-    NoFreeMarker,
     /// The template writes a token that this tokenizer does not name.
     #[error("the template needs the tokenizer's {token} token, and it names none")]
     MissingToken {

@@ -1,29 +1,24 @@
 //! The checkpoint's own prompt format: a Jinja template that ships beside the weights.
 
-mod marks;
 mod source;
 
+use std::ops::Range;
 use std::path::Path;
 
-use minijinja::value::Value;
-
-use self::marks::Marks;
-use super::control_tokens::{ControlToken, ControlTokens};
 use super::conversation::{Ending, Message, Part, Role, check_content};
-use super::jinja::{self, JinjaTemplate};
+use super::jinja::{self, Author, Data, JinjaTemplate};
 use super::prompt::{Bos, MAX_TEXT_BYTES, Piece, Prompt};
 use super::tokenizer::Tokenizer;
 use crate::error::{RequestError, Result, TemplateError};
 
 /// The chat template of a checkpoint.
 ///
-/// It renders as `transformers` does, with two differences: a template may use a bounded amount of
-/// work and memory, and what a message says never becomes a control token or a picture.
-///
-/// The text of each message is rendered between marks that occur nowhere else, so that afterwards
-/// it is known who wrote what. Where a template looks into the text (it splits it, or asks how it
-/// begins), marks would mislead it; this shows by comparison with a render without marks, and then
-/// only the control tokens spelled in messages are marked.
+/// It renders as `transformers` does or, where this crate lacks what the template needs, not at all;
+/// with two differences: a template may use a bounded amount of work and memory, and what a message
+/// says never becomes a control token or a picture. Every piece of text keeps its author through
+/// whatever the template does to it, and only what the template itself or the caller wrote counts.
+/// What takes the place of a message's text (`replace`) and what is computed of it (its length)
+/// does not.
 #[derive(Debug)]
 pub struct ChatTemplate {
     template: JinjaTemplate,
@@ -79,10 +74,11 @@ impl ChatTemplate {
     ///
     /// # Errors
     ///
-    /// [`TemplateError::TooLarge`] and [`TemplateError::Syntax`].
+    /// [`TemplateError::TooLarge`], [`TemplateError::Syntax`], [`TemplateError::Unsupported`], and
+    /// [`TemplateError::TooExpensive`] when a word alone takes too much.
     pub fn new(source: &str) -> Result<Self> {
         let template = JinjaTemplate::new(source)?;
-        let forms = ContentForms::probe(&template);
+        let forms = ContentForms::probe(&template)?;
         Ok(Self {
             template,
             source: source.to_string(),
@@ -118,14 +114,18 @@ impl ChatTemplate {
             image_token: options.image_token,
             adds_generation_prompt: ending == Ending::GenerationPrompt,
             form: self.forms.choose(messages),
-            now: jinja::now(),
         };
-        let mut pieces = render.pieces()?;
+        let mut parts = render.parts()?;
+        check_told_apart(&parts, tokenizer, options.image_token)?;
         if ending == Ending::OpenAnswer {
-            cut_behind_last_message(&mut pieces)?;
+            cut_behind_last_message(&mut parts, messages.len() - 1)?;
         }
+        let pieces = parts.into_iter().map(|(text, author)| match author {
+            Author::Template => Piece::Template(text),
+            Author::Message(_) | Author::Computed => Piece::Message(text),
+        });
         Ok(Prompt::new(
-            number_images(pieces, options.image_token),
+            number_images(pieces.collect(), options.image_token),
             options.bos,
         ))
     }
@@ -150,7 +150,7 @@ fn open_answer(messages: &[Message], ending: Ending) -> Result<(&[Message], Endi
     }
 }
 
-/// A text beyond the limit would be rendered twice only to be refused.
+/// A text beyond the limit would be rendered only to be refused.
 fn check_length(messages: &[Message]) -> Result<(), RequestError> {
     let said = messages.iter().flat_map(|message| &message.parts);
     let found_bytes = said.map(|part| text_of_part(part).len()).sum();
@@ -163,15 +163,61 @@ fn check_length(messages: &[Message]) -> Result<(), RequestError> {
     Ok(())
 }
 
-fn cut_behind_last_message(pieces: &mut Vec<Piece>) -> Result<(), TemplateError> {
-    let is_said = |piece: &Piece| matches!(piece, Piece::Message(text) if !text.is_empty());
-    let last = pieces
+/// Refuses what is a control token only together with what was computed: where `transformers` finds
+/// one in `<|{{ number }}|>`, text would be another answer, and a token could be the user's choice.
+fn check_told_apart(
+    parts: &[(String, Author)],
+    tokenizer: &Tokenizer,
+    image_token: Option<&str>,
+) -> Result<(), TemplateError> {
+    let is_said = |part: &(String, Author)| matches!(part.1, Author::Message(_));
+    for parts in parts.chunk_by(|left, right| !is_said(left) && !is_said(right)) {
+        if !parts.iter().any(|(_, author)| *author == Author::Computed) {
+            continue;
+        }
+        let (mut text, mut computed) = (String::new(), Vec::new());
+        for (part, author) in parts {
+            let start = text.len();
+            text.push_str(part);
+            computed.extend((*author == Author::Computed).then_some(start..text.len()));
+        }
+        let whole = 0..text.len();
+        let tokens = tokenizer.control_tokens();
+        let tokens = tokens.find(&text, std::slice::from_ref(&whole)).into_iter();
+        let images = image_token.filter(|token| !token.is_empty()).into_iter();
+        let images = images.flat_map(|token| text.match_indices(token));
+        let images = images.map(|(at, token)| at..at + token.len());
+        for found in tokens.map(|token| token.range).chain(images) {
+            // Tokens of white space, and white space that tokens swallow, say nothing.
+            let start = found.end - text[found.clone()].trim_start().len();
+            let end = start + text[start..found.end].trim_end().len();
+            let touches = |part: &Range<usize>| match part.is_empty() {
+                true => start < part.start && part.start < end,
+                false => part.start < end && start < part.end,
+            };
+            if computed.iter().any(touches) {
+                return Err(TemplateError::Unsupported {
+                    feature: format!("a computed part in the token {}", &text[start..end]),
+                });
+            }
+        }
+    }
+    Ok(())
+}
+
+fn cut_behind_last_message(
+    parts: &mut Vec<(String, Author)>,
+    index: usize,
+) -> Result<(), TemplateError> {
+    let is_said =
+        |(text, author): &(String, Author)| *author == Author::Message(index) && !text.is_empty();
+    let last = parts
         .iter()
         .rposition(is_said)
         .ok_or_else(|| TemplateError::Render {
             reason: "it does not show the answer to go on with".to_string(),
         })?;
-    pieces.truncate(last + 1);
+    parts.truncate(last + 1);
     Ok(())
 }
 
@@ -202,32 +248,32 @@ fn number_images(pieces: Vec<Piece>, image_token: Option<&str>) -> Vec<Piece> {
 
 impl ContentForms {
     /// Tries both forms with a word and looks whether it comes out, and nothing of the list itself.
-    fn probe(template: &JinjaTemplate) -> Self {
+    fn probe(template: &JinjaTemplate) -> Result<Self, TemplateError> {
         const WORD: &str = "prqzx";
-        let render = |content: Value| {
-            let message = Value::from_pairs([("role", Value::from("user")), ("content", content)]);
-            let named = [
-                ("bos_token", ""),
-                ("eos_token", ""),
-                ("unk_token", ""),
-                ("pad_token", ""),
-            ];
-            let context = context(vec![message], true, jinja::now(), named);
-            template
-                .render(&context)
-                .ok()
-                .filter(|output| output.contains(WORD))
+        let render = |content: Data| {
+            let message = Data::Dict(vec![("role", Data::trusted("user")), ("content", content)]);
+            let named = ["bos_token", "eos_token", "unk_token", "pad_token"].map(|name| (name, ""));
+            let output = template.render(context(vec![message], true, named), jinja::now());
+            match output {
+                Err(error @ TemplateError::TooExpensive { .. }) => Err(error),
+                Err(_does_not_read_it) => Ok(None),
+                Ok(parts) => {
+                    let text: String = parts.into_iter().map(|(text, _)| text).collect();
+                    Ok(Some(text).filter(|text| text.contains(WORD)))
+                }
+            }
         };
-        let part = Value::from_pairs([("type", Value::from("text")), ("text", Value::from(WORD))]);
-        let parts = render(Value::from(vec![part]));
-        Self {
-            text: render(Value::from(WORD)).is_some(),
-            parts: parts.is_some_and(|output| {
-                !["'type'", "\"type\""]
-                    .iter()
-                    .any(|key| output.contains(key))
-            }),
-        }
+        let text = Data::trusted(WORD);
+        let part = Data::Dict(vec![
+            ("type", Data::trusted("text")),
+            ("text", text.clone()),
+        ]);
+        let parts = render(Data::List(vec![part]))?;
+        let shows_list = |text: &String| text.contains("'type'") || text.contains("\"type\"");
+        Ok(Self {
+            text: render(text)?.is_some(),
+            parts: parts.is_some_and(|text| !shows_list(&text)),
+        })
     }
 
     /// Pictures need parts where the template reads them; text alone is most often one string.
@@ -246,22 +292,20 @@ impl ContentForms {
 
 /// The variables of a render.
 fn context<'a>(
-    messages: Vec<Value>,
+    messages: Vec<Data>,
     adds_generation_prompt: bool,
-    now: i64,
     named: impl IntoIterator<Item = (&'a str, &'a str)>,
-) -> Value {
+) -> Vec<(&'a str, Data)> {
     let context = [
-        ("messages", Value::from(messages)),
-        ("add_generation_prompt", Value::from(adds_generation_prompt)),
-        ("tools", Value::from(())),
-        ("documents", Value::from(())),
-        (jinja::NOW, Value::from(now)),
+        ("messages", Data::List(messages)),
+        ("add_generation_prompt", Data::Bool(adds_generation_prompt)),
+        ("tools", Data::None),
+        ("documents", Data::None),
     ];
     let named = named
         .into_iter()
-        .map(|(name, token)| (name, Value::from(token)));
-    Value::from_pairs(context.into_iter().chain(named))
+        .map(|(name, token)| (name, Data::trusted(token)));
+    context.into_iter().chain(named).collect()
 }
 
 /// One conversation on its way through a template.
@@ -272,78 +316,55 @@ struct Render<'a> {
     image_token: Option<&'a str>,
     adds_generation_prompt: bool,
     form: ContentForm,
-    now: i64,
 }
 
 impl Render<'_> {
-    fn pieces(&self) -> Result<Vec<Piece>> {
-        let parts = self.messages.iter().flat_map(|message| &message.parts);
-        let texts = parts.map(text_of_part);
-        let marks = Marks::absent_from(texts.chain([self.template.source.as_str()]))?;
-        let unmarked = self.render(str::to_string)?;
-        let marked = self.render(|text| marks.around(text));
-        if let Some(pieces) = marked.ok().and_then(|output| marks.split_whole(&output))
-            && text_of(&pieces) == unmarked
-        {
-            return Ok(pieces);
-        }
-        log::debug!("the chat template looks into messages; marking their control tokens only");
-        let forbidden = self.forbidden_tokens();
-        let output = self.render(|text| marks.around_tokens(text, &forbidden))?;
-        Ok(marks.split_tokens(&output, &forbidden))
-    }
-
-    fn render(&self, mark: impl Fn(&str) -> String) -> Result<String, TemplateError> {
-        let messages = self.messages.iter().map(|message| {
+    fn parts(&self) -> Result<Vec<(String, Author)>, TemplateError> {
+        let messages = self.messages.iter().enumerate().map(|(index, message)| {
+            let author = Author::Message(index);
             let content = match self.form {
-                ContentForm::Text => self.content_text(message, &mark),
-                ContentForm::Parts => content_parts(message, &mark),
+                ContentForm::Text => self.content_text(message, author),
+                ContentForm::Parts => content_parts(message, author),
             };
-            let role = Value::from(message.role.as_str());
-            Value::from_pairs([("role", role), ("content", content)])
+            let role = Data::trusted(message.role.as_str());
+            Data::Dict(vec![("role", role), ("content", content)])
         });
         let context = context(
             messages.collect(),
             self.adds_generation_prompt,
-            self.now,
             self.tokenizer.named_tokens(),
         );
-        self.template.template.render(&context)
+        self.template.template.render(context, jinja::now())
     }
 
-    fn content_text(&self, message: &Message, mark: impl Fn(&str) -> String) -> Value {
-        let parts = message.parts.iter().map(|part| match part {
-            Part::Text(text) | Part::Context(text) => mark(text),
-            Part::Image => self.image_token.unwrap_or_default().to_string(),
-        });
-        Value::from(parts.collect::<Vec<_>>().join("\n"))
-    }
-
-    /// Everything that no message may spell.
-    fn forbidden_tokens(&self) -> ControlTokens {
-        let known = self
-            .tokenizer
-            .control_tokens()
-            .iter()
-            .map(|token| token.content.as_str());
-        let forbidden = known.chain(self.image_token);
-        ControlTokens::new(
-            forbidden
-                .map(|content| ControlToken::new(0, content))
-                .collect(),
-        )
+    /// The parts of a message, one a line.
+    fn content_text(&self, message: &Message, author: Author) -> Data {
+        let mut text = Vec::new();
+        for (index, part) in message.parts.iter().enumerate() {
+            if index > 0 {
+                text.push(("\n".to_string(), Author::Computed));
+            }
+            text.push(match part {
+                Part::Text(said) | Part::Context(said) => (said.clone(), author),
+                Part::Image => (
+                    self.image_token.unwrap_or_default().to_string(),
+                    Author::Template,
+                ),
+            });
+        }
+        Data::Text(text)
     }
 }
 
-fn content_parts(message: &Message, mark: impl Fn(&str) -> String) -> Value {
+fn content_parts(message: &Message, author: Author) -> Data {
     let parts = message.parts.iter().map(|part| match part {
-        Part::Text(text) | Part::Context(text) => Value::from_pairs([
-            ("type", Value::from("text")),
-            ("text", Value::from(mark(text))),
+        Part::Text(text) | Part::Context(text) => Data::Dict(vec![
+            ("type", Data::trusted("text")),
+            ("text", Data::Text(vec![(text.clone(), author)])),
         ]),
-        Part::Image => Value::from_pairs([("type", Value::from("image"))]),
+        Part::Image => Data::Dict(vec![("type", Data::trusted("image"))]),
     });
-    Value::from(parts.collect::<Vec<_>>())
+    Data::List(parts.collect())
 }
 
 fn text_of_part(part: &Part) -> &str {
@@ -351,14 +372,6 @@ fn text_of_part(part: &Part) -> &str {
         Part::Text(text) | Part::Context(text) => text,
         Part::Image => "",
     }
-}
-
-fn text_of(pieces: &[Piece]) -> String {
-    let texts = pieces.iter().map(|piece| match piece {
-        Piece::Template(text) | Piece::Message(text) => text.as_str(),
-        Piece::Image(_) | Piece::Bos | Piece::Eos => "",
-    });
-    texts.collect()
 }
 
 #[cfg(test)]

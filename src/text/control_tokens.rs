@@ -62,6 +62,7 @@ impl ControlTokens {
     }
 
     /// Every control token.
+    #[cfg(test)]
     pub(crate) fn iter(&self) -> impl Iterator<Item = &ControlToken> {
         self.tokens.iter()
     }

@@ -1,44 +1,70 @@
-//! A Jinja engine set up as Hugging Face's, with a bound on time, memory and output.
+//! Jinja as Hugging Face sets it up, written for templates that come from strangers.
+//!
+//! Three things no engine for honest templates gives, and each needs to know every operation of
+//! every value:
+//!
+//! * **Who wrote what.** Each string knows which of its parts the template's literals wrote and
+//!   which came from a message, whatever was done to them in between; see [`Text`](text::Text).
+//! * **What it costs.** Work and memory are charged to a [`Meter`](meter::Meter) before they are
+//!   spent. Expressions, blocks and values are bounded in depth, no value holds itself, and all of it
+//!   runs on a stack of its own.
+//! * **Python's answer or none.** What this engine lacks is
+//!   [`TemplateError::Unsupported`], never another answer.
 
-mod python;
+mod attributes;
+mod calls;
+mod checks;
+mod compare;
+mod filters;
+mod format;
+mod globals;
+mod interpreter;
+mod json;
+mod lexer;
+mod meter;
+mod methods;
+mod operators;
+mod parser;
+mod print;
+mod strings;
+mod syntax;
+mod text;
+mod value;
 
-use std::borrow::Cow;
-use std::fmt::Write;
+use std::sync::Arc;
+use std::thread;
 use std::time::SystemTime;
 
-use chrono::DateTime;
-use minijinja::syntax::SyntaxConfig;
-use minijinja::value::{Kwargs, Value};
-use minijinja::{
-    Environment, Error, ErrorKind, Output, State, UndefinedBehavior, escape_formatter,
-};
-
-use crate::error::TemplateError;
+use self::interpreter::Interpreter;
+use self::meter::Meter;
+use self::syntax::Template;
+pub(crate) use self::text::Author;
+use self::text::{Text, TextBuilder};
+use self::value::{Dict, Value};
+use crate::error::{TemplateError, visible_line};
 
 /// Largest template; the largest seen has 30 KiB.
 const MAX_SOURCE_BYTES: usize = 256 << 10;
 
-/// Longest rendered prompt: four times the longest text that is tokenised.
-const MAX_OUTPUT_BYTES: usize = 4 << 20;
-
-/// Steps of a render, one for about every instruction or 64 bytes: a template cannot use more than
-/// 64 MiB. A conversation of 100 turns takes some thousand.
-const FUEL: u64 = 1_000_000;
-
-/// Deepest nesting of macros and loops. Each level takes stack, and a caller's thread may have
-/// little of it; the deepest template seen needs nine.
-const MAX_RECURSION: usize = 64;
-
-/// Name under which the time of the render is kept, so that two renders agree on the date.
-pub(crate) const NOW: &str = "__render_time";
+/// Stack of a render. Only what is used of it becomes memory.
+const STACK_BYTES: usize = 64 << 20;
 
 /// A compiled template.
+#[derive(Debug)]
 pub(crate) struct JinjaTemplate {
-    environment: Environment<'static>,
+    template: Template,
 }
 
-/// The one template of an environment.
-const NAME: &str = "chat_template";
+/// What a template is given.
+#[derive(Debug, Clone)]
+pub(crate) enum Data {
+    None,
+    Bool(bool),
+    /// A text in parts of one author each.
+    Text(Vec<(String, Author)>),
+    List(Vec<Data>),
+    Dict(Vec<(&'static str, Data)>),
+}
 
 impl JinjaTemplate {
     /// Compiles a template.
@@ -53,166 +79,111 @@ impl JinjaTemplate {
                 limit_bytes: MAX_SOURCE_BYTES,
             });
         }
-        let syntax_error = |error: Error| TemplateError::Syntax {
-            reason: error.to_string(),
-        };
-        let mut environment = Environment::new();
-        let mut syntax = SyntaxConfig::builder();
-        syntax.trim_blocks(true).lstrip_blocks(true);
-        environment.set_syntax(syntax.build().map_err(syntax_error)?);
-        environment.set_fuel(Some(FUEL));
-        environment.set_recursion_limit(MAX_RECURSION);
-        environment.set_undefined_behavior(UndefinedBehavior::Lenient);
-        environment.set_formatter(format_as_python);
-        environment.set_unknown_method_callback(python::call_method);
-        environment.add_filter("tojson", to_json);
-        environment.add_function("raise_exception", raise_exception);
-        environment.add_function("strftime_now", strftime_now);
-        let source = without_generation_tags(source).into_owned();
-        environment
-            .add_template_owned(NAME, source)
-            .map_err(syntax_error)?;
-        Ok(Self { environment })
+        let template = on_own_stack(|| parser::parse(source))?;
+        Ok(Self { template })
     }
 
-    /// Renders the template.
+    /// Renders the template: the text, in parts of one author each. A part may be empty.
     ///
     /// # Errors
     ///
     /// [`TemplateError::Refused`] when the template raises, [`TemplateError::TooExpensive`] and
-    /// [`TemplateError::OutputTooLong`] when it goes over a limit, [`TemplateError::Render`] when
-    /// it fails otherwise.
-    pub(crate) fn render(&self, context: &Value) -> Result<String, TemplateError> {
-        let template = self.environment.get_template(NAME).map_err(render_error)?;
-        let output = template.render(context).map_err(render_error)?;
-        if output.len() > MAX_OUTPUT_BYTES {
-            return Err(TemplateError::OutputTooLong {
-                found_bytes: output.len(),
-                limit_bytes: MAX_OUTPUT_BYTES,
-            });
-        }
-        Ok(output)
+    /// [`TemplateError::OutputTooLong`] when it goes over a limit, [`TemplateError::Unsupported`]
+    /// when it needs what this engine lacks, [`TemplateError::Render`] when it fails otherwise.
+    pub(crate) fn render(
+        &self,
+        variables: Vec<(&str, Data)>,
+        now: i64,
+    ) -> Result<Vec<(String, Author)>, TemplateError> {
+        on_own_stack(|| {
+            let meter = Meter::new();
+            let mut given = Vec::new();
+            for (name, data) in variables {
+                given.push((Arc::from(name), data.into_value(&meter)?));
+            }
+            let mut interpreter = Interpreter::new(&self.template, given, now, &meter);
+            let text = interpreter.run();
+            let text = text.map_err(|error| at_line(error, interpreter.line()))?;
+            let runs = text.runs().map(|(part, author)| (part.to_string(), author));
+            Ok(runs.collect())
+        })
     }
 }
 
-impl std::fmt::Debug for JinjaTemplate {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter
-            .debug_struct("JinjaTemplate")
-            .finish_non_exhaustive()
+/// Runs `work` where the depth that a template may have fits, whatever the caller's stack.
+fn on_own_stack<T: Send>(
+    work: impl FnOnce() -> Result<T, TemplateError> + Send,
+) -> Result<T, TemplateError> {
+    let failed = |reason: &str| TemplateError::Render {
+        reason: reason.to_string(),
+    };
+    thread::scope(|scope| {
+        let builder = thread::Builder::new().name("jinja".to_string());
+        let thread = builder.stack_size(STACK_BYTES).spawn_scoped(scope, work);
+        let thread = thread.map_err(|error| failed(&format!("it gets no thread: {error}")))?;
+        let result = thread.join();
+        result.map_err(|_panic| failed("the engine panicked, which is a bug in it"))?
+    })
+}
+
+/// Says where a template failed.
+fn at_line(error: TemplateError, line: u32) -> TemplateError {
+    match error {
+        TemplateError::Render { reason } => TemplateError::Render {
+            reason: format!("line {line}: {reason}"),
+        },
+        TemplateError::Unsupported { feature } => TemplateError::Unsupported {
+            feature: format!("{feature} (line {line})"),
+        },
+        other => other,
     }
 }
 
-/// What a template says with `raise_exception`.
-#[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-struct Refusal(String);
-
-fn raise_exception(message: String) -> Result<Value, Error> {
-    let error = Error::new(
-        ErrorKind::InvalidOperation,
-        "the template raised an exception",
-    );
-    Err(error.with_source(Refusal(message)))
+/// As much of an untrusted text as an error repeats.
+fn excerpt(text: &str) -> String {
+    visible_line(text).to_string()
 }
 
-fn render_error(error: Error) -> TemplateError {
-    if error.kind() == ErrorKind::OutOfFuel {
-        return TemplateError::TooExpensive { budget: FUEL };
+impl Data {
+    /// Text that the caller or the checkpoint wrote, so that control tokens in it count.
+    pub(crate) fn trusted(text: &str) -> Self {
+        Self::Text(vec![(text.to_string(), Author::Template)])
     }
-    let mut source: Option<&(dyn std::error::Error + 'static)> = Some(&error);
-    while let Some(cause) = source {
-        if let Some(Refusal(message)) = cause.downcast_ref() {
-            return TemplateError::Refused {
-                message: message.clone(),
-            };
-        }
-        source = cause.source();
-    }
-    TemplateError::Render {
-        reason: error.to_string(),
+
+    fn into_value(self, meter: &Meter) -> Result<Value, TemplateError> {
+        Ok(match self {
+            Self::None => Value::None,
+            Self::Bool(value) => Value::Bool(value),
+            Self::Text(parts) => {
+                let mut builder = TextBuilder::new(meter);
+                for (part, author) in parts {
+                    builder.push(&part, author)?;
+                }
+                Value::Str(builder.finish())
+            }
+            Self::List(items) => {
+                let items = items.into_iter().map(|item| item.into_value(meter));
+                Value::list(items.collect::<Result<_, _>>()?, meter)?
+            }
+            Self::Dict(entries) => {
+                let mut pairs = Vec::new();
+                for (name, value) in entries {
+                    let key = Text::new(name, Author::Template, meter)?;
+                    pairs.push((Value::Str(key), value.into_value(meter)?));
+                }
+                Value::Dict(Dict::new(pairs, meter)?)
+            }
+        })
     }
 }
 
-/// Python prints local time; a server's answers should not depend on where it stands, so it is UTC.
-fn strftime_now(state: &mut State, format: &str) -> Result<String, Error> {
-    let wrong = |reason| Error::new(ErrorKind::InvalidOperation, reason);
-    let now = state.lookup(NOW).and_then(|now| i64::try_from(now).ok());
-    let now = DateTime::from_timestamp_secs(now.unwrap_or_default());
-    let now = now.ok_or_else(|| wrong("the time of the render is no date".to_string()))?;
-    let mut text = String::new();
-    write!(text, "{}", now.format(format))
-        .map_err(|_unknown| wrong(format!("strftime_now does not know all of `{format}`")))?;
-    Ok(text)
-}
-
-/// The time of a render, in seconds, for [`NOW`].
+/// The time of a render, in seconds.
 pub(crate) fn now() -> i64 {
     let since_epoch = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
     since_epoch
         .ok()
         .and_then(|time| i64::try_from(time.as_secs()).ok())
         .unwrap_or_default()
-}
-
-/// Prints truth and nothing as Python does.
-fn format_as_python(output: &mut Output, state: &mut State, value: &Value) -> Result<(), Error> {
-    if value.is_none() {
-        return Ok(output.write_str("None")?);
-    }
-    match bool::try_from(value.clone()) {
-        Ok(true) => Ok(output.write_str("True")?),
-        Ok(false) => Ok(output.write_str("False")?),
-        Err(_not_a_bool) => escape_formatter(output, state, value),
-    }
-}
-
-/// `tojson` as `transformers` has it: Python's spacing, no escapes for HTML.
-fn to_json(value: Value, options: Kwargs) -> Result<String, Error> {
-    let indent: Option<usize> = options.get("indent")?;
-    let is_ascii: Option<bool> = options.get("ensure_ascii")?;
-    let is_sorted: Option<bool> = options.get("sort_keys")?;
-    options.assert_all_used()?;
-    if is_ascii == Some(true) {
-        let reason = "tojson does not know ensure_ascii=true";
-        return Err(Error::new(ErrorKind::InvalidOperation, reason));
-    }
-    let failed =
-        |error: serde_json::Error| Error::new(ErrorKind::BadSerialization, error.to_string());
-    let mut json = serde_json::to_value(&value).map_err(failed)?;
-    if is_sorted == Some(true) {
-        json.sort_all_objects();
-    }
-    python::to_json(&json, indent.map(|indent| indent.min(MAX_INDENT))).map_err(failed)
-}
-
-/// Widest indentation of `tojson`.
-const MAX_INDENT: usize = 16;
-
-/// `{% generation %}` marks answers for training and prints nothing; it becomes `{% if true %}`.
-fn without_generation_tags(source: &str) -> Cow<'_, str> {
-    if !source.contains("generation") {
-        return Cow::Borrowed(source);
-    }
-    let mut output = String::with_capacity(source.len());
-    let mut rest = source;
-    while let Some(at) = rest.find("{%") {
-        let (before, tag) = rest.split_at(at + "{%".len());
-        output.push_str(before);
-        let Some(end) = tag.find("%}") else {
-            rest = tag;
-            break;
-        };
-        let (tag, after) = tag.split_at(end);
-        match tag.trim_matches(|c: char| c.is_whitespace() || c == '-' || c == '+') {
-            "generation" => output.push_str(&tag.replace("generation", "if true")),
-            "endgeneration" => output.push_str(&tag.replace("endgeneration", "endif")),
-            _ => output.push_str(tag),
-        }
-        rest = after;
-    }
-    output.push_str(rest);
-    Cow::Owned(output)
 }
 
 #[cfg(test)]

@@ -3,11 +3,10 @@
 use std::path::Path;
 
 use burn_vlm::kernels::VlmBackend;
-use burn_vlm::text::MAX_TEXT_BYTES;
 use burn_vlm::{AskRequest, Error, LoadOptions, MultimodalPipeline, RequestError, Result};
 use burn_vlm::{ImageInput, TemplateError};
 
-use crate::case::{Case, LLAVA, TEXT, ask, ask_damaged, open_with_file, write};
+use crate::case::{Case, LLAVA, TEXT, ask, open_with_file, write};
 use crate::support::{copy_model, picture};
 
 const FILE: &str = "chat_template.jinja";
@@ -16,7 +15,8 @@ const FILE: &str = "chat_template.jinja";
 fn ask_with<B: VlmBackend>(folder: &Path, source: &str) -> Result<()> {
     copy_model(TEXT, folder);
     write(&folder.join(FILE), source);
-    ask_damaged::<B>(folder, "Why?")
+    let pipeline = MultimodalPipeline::<B>::open(folder, &LoadOptions::new())?;
+    pipeline.answer(&AskRequest::text("Why?")).map(drop)
 }
 
 /// Shows a picture to a model whose own template is `source`.
@@ -77,12 +77,12 @@ pub(crate) fn cases<B: VlmBackend>() -> Vec<Case> {
         ),
         case!(
             "a template that calls itself",
-            "",
+            "recursion",
             |at| ask_with::<B>(
                 at,
                 "{% macro again() %}{{ again() }}{% endmacro %}{{ again() }}"
             ),
-            Error::Template(TemplateError::Render { .. } | TemplateError::TooExpensive { .. })
+            Error::Template(TemplateError::Unsupported { .. })
         ),
         case!(
             "a template that writes without end",
@@ -152,23 +152,83 @@ pub(crate) fn cases<B: VlmBackend>() -> Vec<Case> {
             Error::Template(TemplateError::MissingToken { token: "eos" })
         ),
         case!(
-            "a text that leaves no mark free",
-            "private-use",
-            |at| {
-                let private = ('\u{E000}'..='\u{F8FF}').chain('\u{F0000}'..='\u{FFFFD}');
-                let all: String = private.chain('\u{100000}'..='\u{10FFFD}').collect();
-                assert!(
-                    all.len() < MAX_TEXT_BYTES,
-                    "it is refused for what it holds"
-                );
-                copy_model(TEXT, at);
-                write(
-                    &at.join(FILE),
-                    "{% for m in messages %}{{ m['content'] }}{% endfor %}",
-                );
-                ask_damaged::<B>(at, &all)
-            },
-            Error::Template(TemplateError::NoFreeMarker)
+            "a template of one long chain",
+            "250 levels",
+            |at| ask_with::<B>(at, &format!("{{{{ 1{} }}}}", " + 1".repeat(20_000))),
+            Error::Template(TemplateError::Syntax { .. })
+        ),
+        case!(
+            "a template of signs",
+            "100 levels",
+            |at| ask_with::<B>(at, &format!("{{{{ {}1 }}}}", "-".repeat(20_000))),
+            Error::Template(TemplateError::Syntax { .. })
+        ),
+        case!(
+            "a template that prints a value which holds itself",
+            "holds a namespace",
+            |at| ask_with::<B>(at, "{% set n = namespace() %}{% set n.x = n %}{{ n }}"),
+            Error::Template(TemplateError::Unsupported { .. })
+        ),
+        case!(
+            "a template that nests a value without end",
+            "100 levels",
+            |at| ask_with::<B>(
+                at,
+                "{% set n = namespace(x=1) %}{% for i in range(9999) %}{% set n.x = [n.x] %}\
+                 {% endfor %}{{ n.x | tojson }}"
+            ),
+            Error::Template(TemplateError::Unsupported { .. })
+        ),
+        case!(
+            "a template that prints one value many times over",
+            "",
+            |at| ask_with::<B>(
+                at,
+                "{% set n = namespace(x=[1]) %}{% for i in range(90) %}{% set n.x = [n.x, n.x] %}\
+                 {% endfor %}{{ n.x | string | length }}"
+            ),
+            Error::Template(
+                TemplateError::TooExpensive { .. } | TemplateError::OutputTooLong { .. }
+            )
+        ),
+        case!(
+            "a template that joins more than there is memory",
+            "",
+            |at| ask_with::<B>(at, "{{ range(100000) | join('x' * 1000000) }}"),
+            Error::Template(
+                TemplateError::TooExpensive { .. } | TemplateError::OutputTooLong { .. }
+            )
+        ),
+        case!(
+            "a template that strips a set of a million characters",
+            "budget",
+            |at| ask_with::<B>(
+                at,
+                "{% for i in range(9999) %}{{ ('a' * 4000000).strip('b' * 1000000) }}{% endfor %}"
+            ),
+            Error::Template(TemplateError::TooExpensive { .. })
+        ),
+        case!(
+            "a template that cycles through nothing",
+            "`cycle` needs items",
+            |at| ask_with::<B>(at, "{% for i in [1] %}{{ loop.cycle() }}{% endfor %}"),
+            Error::Template(TemplateError::Render { .. })
+        ),
+        case!(
+            "a template that doubles a list",
+            "budget",
+            |at| ask_with::<B>(
+                at,
+                "{% set n = namespace(x=[1]) %}{% for i in range(60) %}{% set n.x = n.x + n.x %}\
+                 {% endfor %}{{ n.x | length }}"
+            ),
+            Error::Template(TemplateError::TooExpensive { .. })
+        ),
+        case!(
+            "a template that says more than a screen holds",
+            "refused the messages: x",
+            |at| ask_with::<B>(at, "{{ raise_exception('x\\x1b[2J' * 100000) }}"),
+            Error::Template(TemplateError::Refused { .. })
         ),
     ]
 }

@@ -196,6 +196,25 @@ fn a_folder_without_a_template_is_no_error() {
 }
 
 #[test]
+fn a_control_token_that_is_partly_computed_is_refused() {
+    for source in [
+        "{{ '<' ~ messages[0].content[0] | length ~ '>' }}{{ messages[0].role }}",
+        "{{ '%s' % ('<s>') }}{{ '%c' % 60 }}x",
+    ] {
+        render(source, &[Message::user("q")], Ending::Closed).expect("no control token");
+    }
+    for source in [
+        "{{ '%c' % 60 }}s>",
+        "</{{ nothing | default }}s>",
+        "<im{{ '%c' % 97 }}ge>",
+    ] {
+        let error = render(source, &[Message::user("q")], Ending::Closed).expect_err(source);
+        let is_expected = matches!(error, Error::Template(TemplateError::Unsupported { .. }));
+        assert!(is_expected, "{source}: {error:?}");
+    }
+}
+
+#[test]
 fn private_characters_of_a_user_survive() {
     let said = "a\u{f0000}e\u{f0001}\u{10fffd}";
     assert_eq!(
@@ -230,5 +249,120 @@ proptest! {
             // A template that cuts a text may cut a picture off with it.
             prop_assert!(tried.1 <= honest.1, "{}", source);
         }
+    }
+}
+
+/// What templates do to a text, which stands for `_`.
+const CHANGES: [&str; 43] = [
+    "_.replace('X', '')",
+    "_.replace('X', '</s>')",
+    "(_ | replace('Q', '/'))",
+    "(_ | lower)",
+    "(_ | upper)",
+    "(_ | capitalize)",
+    "(_ | title)",
+    "_.title()",
+    "_.swapcase()",
+    "(_ | reverse)",
+    "_[1:]",
+    "_[:-1]",
+    "_[::-1]",
+    "_[::2]",
+    "(_ | first ~ _[1:])",
+    "(_.split('X') | join)",
+    "(_.split('X') | join('</s>'))",
+    "(_.split() | join(' '))",
+    "_.split('X')[0]",
+    "_.split('Q')[-1]",
+    "(_.splitlines() | join)",
+    "(_.partition('X') | join)",
+    "_.partition('X')[2]",
+    "_.strip('X')",
+    "(_ | trim)",
+    "_.removeprefix('Q')",
+    "(_ | list | join)",
+    "(_ | list | reverse | join)",
+    "(_ | map('lower') | join)",
+    "(_ | select('ne', 'X') | join)",
+    "(_ | batch(2) | map('join') | join)",
+    "(_ | unique | join)",
+    "('%s' % _)",
+    "'{}'.format(_)",
+    "(_ | tojson)",
+    "(_ | string)",
+    "(_ | indent(1))",
+    "(_ | urlencode)",
+    "(_ * 2)",
+    "([_] | map('replace', 'X', '') | first)",
+    "({_: 1} | first)",
+    "namespace(x=_).x",
+    "(_ if 'Q' in _ else _ | lower)",
+];
+
+/// Pieces of control tokens that templates put around a text; twice, they could make one.
+const FRAMES: [&str; 9] = [
+    "('<' ~ _ ~ '>')",
+    "('</' ~ _ ~ 's>')",
+    "('</' + _ + 's>')",
+    "('</%ss>' % _)",
+    "'</{}s>'.format(_)",
+    "(_ | truncate(4, true, '>', 0))",
+    "_.center(9, 's')",
+    "(['</', _, 's>'] | join)",
+    "('<' ~ _ | length ~ 's>')",
+];
+
+fn changes() -> impl Strategy<Value = Vec<&'static str>> {
+    proptest::collection::vec(proptest::sample::select(&CHANGES[..]), 0..3)
+}
+
+/// An expression over `m.content`.
+fn expression() -> impl Strategy<Value = String> {
+    let frame = proptest::sample::select(&FRAMES[..]);
+    (changes(), proptest::option::of(frame), changes()).prop_map(|(before, frame, behind)| {
+        let changes = before.into_iter().chain(frame).chain(behind);
+        changes.fold("m.content".to_string(), |text, change| {
+            change.replace('_', &text)
+        })
+    })
+}
+
+/// Text that becomes a control token once something is done to it.
+fn forging_text() -> impl Strategy<Value = String> {
+    let parts = [
+        "<", ">", "/", "s", "S", "X", "Q", " ", "\n", "</", "s>", "</s>", "<s>", "<X/s>", "<S>",
+        "</S>", "<Q", ">s/<", ">s<", "<image>", "<imXage>", "<IMAGE>", ">egami<", "<im", "age>",
+        "",
+    ];
+    let parts = proptest::collection::vec(proptest::sample::select(parts.to_vec()), 0..8);
+    prop_oneof![parts.prop_map(|parts| parts.concat()), hostile_text()]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(1500))]
+
+    #[test]
+    fn nothing_a_template_does_to_a_text_makes_a_control_token_of_it(
+        expression in expression(),
+        said in forging_text(),
+    ) {
+        let source = format!(
+            "<s>{{% for m in messages %}}{{% if m.content.startswith('Q') %}}Q{{% endif %}}\
+             {{{{ {expression} }}}}{{% endfor %}}</s>"
+        );
+        let asked = Message::user(format!("Q{said}"));
+        match render(&source, &[asked], Ending::Closed) {
+            Ok(prompt) => prop_assert_eq!(controls(&prompt), (2, 0), "{} {:?}", expression, prompt),
+            Err(Error::Template(_)) => {}
+            Err(error) => prop_assert!(false, "{} {:?}", expression, error),
+        }
+    }
+}
+
+#[test]
+fn the_changes_of_the_property_are_ones_that_templates_can_make() {
+    for change in CHANGES.iter().chain(&FRAMES) {
+        let source = format!("{{{{ {} }}}}", change.replace('_', "messages[0].content"));
+        render(&source, &[Message::user("Q<X/s> im")], Ending::Closed).expect(change);
     }
 }
