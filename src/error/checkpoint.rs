@@ -139,6 +139,17 @@ pub enum CheckpointError {
         /// How much was to be read.
         len_bytes: u64,
     },
+    /// A tensor does not fit into the memory that is left.
+    #[error(
+        "tensor `{}` needs {len_bytes} bytes of memory, more than there are",
+        visible(tensor)
+    )]
+    OutOfMemory {
+        /// The tensor.
+        tensor: String,
+        /// How much was asked for.
+        len_bytes: u64,
+    },
     /// A format, or a part of one, that this crate does not read.
     #[error("{} is {}: {remedy}", visible_line(path), visible_line(found))]
     Unsupported {

@@ -48,6 +48,19 @@ pub enum ConfigError {
         /// Dotted name of the field.
         field: String,
     },
+    /// The sizes multiply to more work or memory than a model of so few parameters needs.
+    #[error(
+        "the configuration asks for {found} {what}, the limit for a model of its size is {limit}; \
+         LoadOptions::with_size_allowance raises it"
+    )]
+    TooCostly {
+        /// What was counted.
+        what: &'static str,
+        /// How much there would be.
+        found: u64,
+        /// The limit.
+        limit: u64,
+    },
     /// The folder holds no model of a family this crate knows.
     #[error("{} holds no model that can be run: found {}; {}; supported: {}",
         visible_line(path), list(found), visible_line(missing), supported.join(", "))]

@@ -220,7 +220,10 @@ fn rope_scaling(fields: &Fields<'_>, max_position_embeddings: usize) -> Result<R
             factor: positive("factor")?,
         }),
         Some("dynamic") => Ok(RopeScaling::Dynamic {
-            factor: positive("factor")?,
+            // Beyond the trained context, every token reads all before it again.
+            factor: fields
+                .number("factor", 1e-6..=64.0)?
+                .map_or_else(|| positive("factor"), Ok)?,
             original_max_position_embeddings: max_position_embeddings,
         }),
         Some("llama3") => {

@@ -46,7 +46,7 @@ const KEYS: &[KeyRule] = &[
 
 const MAX_WIDTH: usize = 1 << 16;
 const MAX_LAYERS: usize = 512;
-const MAX_IMAGE_SIZE: usize = 4096;
+const MAX_IMAGE_SIZE: usize = 2048;
 /// Most patches of a picture: attention between them takes memory by the square.
 const MAX_PATCHES: usize = 1 << 16;
 

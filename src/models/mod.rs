@@ -4,6 +4,7 @@
 //! [`ModelConfig`] and how its tensors are called; [`ModelSpec::read`] finds the family of a folder
 //! by walking the register, and [`VisionLanguageModel`] is what a configuration builds.
 
+mod cost;
 mod fields;
 mod generation_config;
 mod gpt_neox;

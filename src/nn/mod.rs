@@ -32,6 +32,7 @@ pub use projector::{
     LinearProjector, LinearProjectorConfig, MlpProjector, MlpProjectorConfig, Projector,
 };
 pub use rope::{RopeConfig, RopePrecision, RopeScaling, RopeTable};
+pub(crate) use vision::EncoderSizes;
 pub use vision::{
     ClipVisionConfig, ClipVisionTransformer, FeatureSelect, PatchEmbedding, VisualEncoder,
     VisualEncoderConfig,

@@ -26,6 +26,7 @@ pub struct LoadOptions {
     pub(super) context_length: Option<usize>,
     pub(super) strictness: Strictness,
     pub(super) links: FolderLinks,
+    pub(super) size_allowance: SizeAllowance,
     pub(super) kernels: KernelPolicy,
     pub(super) compute: ComputeType,
     pub(super) cache: Option<ComputeType>,
@@ -56,6 +57,16 @@ impl ComputeType {
             Self::F16 => DType::F16,
             Self::BF16 => DType::BF16,
         }
+    }
+}
+
+/// How many times the usual limits the sizes of a model may be.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct SizeAllowance(pub(super) f64);
+
+impl Default for SizeAllowance {
+    fn default() -> Self {
+        Self(1.0)
     }
 }
 
@@ -116,6 +127,15 @@ impl LoadOptions {
         self
     }
 
+    /// Lets sizes in `config.json` multiply to so many times the work and memory that a model of as
+    /// many parameters may usually take for a picture, an answer and a full context. The limits are
+    /// above every model that was published; they keep a file of a megabyte from asking for hours.
+    #[must_use]
+    pub fn with_size_allowance(mut self, times: f64) -> Self {
+        self.size_allowance = SizeAllowance(times);
+        self
+    }
+
     /// What activations are computed in between kernels. Sums, norms, softmax, rotations and logits
     /// are f32 whatever it is.
     #[must_use]
@@ -164,6 +184,7 @@ impl fmt::Debug for LoadOptions {
             .field("context_length", &self.context_length)
             .field("strictness", &self.strictness)
             .field("links", &self.links)
+            .field("size_allowance", &self.size_allowance.0)
             .field("kernels", &self.kernels)
             .field("compute", &self.compute)
             .field("cache", &self.cache)

@@ -36,7 +36,8 @@ impl<B: VlmBackend> ModelParts<B> {
         }
         let mut spec = ModelSpec::read(folder)?;
         apply::<B>(options, &mut spec, device)?;
-        let context_length = context_length(&spec, options.context_length)?;
+        spec.config.require_affordable(options.size_allowance.0)?;
+        let context_length = context_length(&spec, options)?;
         let text_processor = open_text_processor(folder, &spec)?;
         let vision = spec.config.vision.as_ref();
         let preprocess = vision.map(|vision| open_preprocess(folder, vision));
@@ -88,8 +89,8 @@ fn require_type<B: VlmBackend>(
     }
 }
 
-/// The context of the model, or the shorter one asked for.
-fn context_length(spec: &ModelSpec, asked: Option<usize>) -> Result<usize> {
+/// The context of the model, the part of it that its parameters pay for, or what is asked for.
+fn context_length(spec: &ModelSpec, options: &LoadOptions) -> Result<usize> {
     let config = &spec.config.decoder;
     let stretch = match config.rope.scaling {
         // These name the trained context and stretch it; the others name the stretched one.
@@ -97,7 +98,14 @@ fn context_length(spec: &ModelSpec, asked: Option<usize>) -> Result<usize> {
         RopeScaling::Default | RopeScaling::Llama3 { .. } => 1.0,
     };
     let longest = (config.max_position_embeddings as f64 * stretch) as usize;
-    match asked {
+    let affordable = spec.config.affordable_context(options.size_allowance.0);
+    match options.context_length {
+        None if longest > affordable => {
+            log::warn!(
+                "the context of {longest} tokens is cut to {affordable}, enough for a model of its size"
+            );
+            Ok(affordable)
+        }
         None => Ok(longest),
         Some(asked) if (1..=longest).contains(&asked) => Ok(asked),
         Some(asked) => Err(ConfigError::OutOfRange {
@@ -130,9 +138,11 @@ fn open_text_processor(folder: &Path, spec: &ModelSpec) -> Result<TextProcessor>
 /// Reads how pictures are prepared, and checks that this gives what the encoder reads.
 fn open_preprocess(folder: &Path, vision: &VisionConfig) -> Result<PreprocessConfig> {
     const PROCESSOR: &str = "processor_config.json";
+    const OLDER: &str = "preprocessor_config.json";
     let image_size = vision.encoder.image_size();
     let mut config = None;
-    for name in ["preprocessor_config.json", PROCESSOR] {
+    // In the order of transformers 5: what a processor keeps in its own file is what was saved last.
+    for name in [PROCESSOR, OLDER] {
         if let Some(bytes) = read_config(folder, name)? {
             match PreprocessConfig::from_json(&folder.join(name), &bytes) {
                 Ok(found) => config = Some(found),
@@ -144,6 +154,15 @@ fn open_preprocess(folder: &Path, vision: &VisionConfig) -> Result<PreprocessCon
         if config.is_some() {
             break;
         }
+    }
+    if let Some(config) = &config
+        && let Some(bytes) = read_config(folder, OLDER)?
+        && PreprocessConfig::from_json(&folder.join(OLDER), &bytes).is_ok_and(|o| o != *config)
+    {
+        log::warn!(
+            "{}: pictures are prepared as {PROCESSOR} says, and not as {OLDER}",
+            visible_line(folder)
+        );
     }
     let config = match config {
         Some(config) => config,

@@ -6,7 +6,7 @@ use half::slice::HalfFloatSliceExt;
 
 use super::element::WeightType;
 use super::low_rank::Update;
-use crate::error::Result;
+use crate::error::{CheckpointError, Result};
 
 const _: () = assert!(
     cfg!(target_endian = "little"),
@@ -15,6 +15,19 @@ const _: () = assert!(
 
 /// Elements converted at once: large enough for the disk, small enough for the second-level cache.
 const CHUNK_ELEMENTS: usize = 1 << 17;
+
+/// As many zeros for the tensor `name`.
+///
+/// # Errors
+///
+/// [`CheckpointError::OutOfMemory`]: how many there are a file decides.
+pub(super) fn zeros<T: Zeroable>(name: &str, len: usize) -> Result<Vec<T>> {
+    bytemuck::allocation::try_zeroed_vec(len).map_err(|()| {
+        let tensor = name.to_string();
+        let len_bytes = (len as u64).saturating_mul(size_of::<T>() as u64);
+        CheckpointError::OutOfMemory { tensor, len_bytes }.into()
+    })
+}
 
 /// Floats on their way into a parameter.
 pub(super) struct Stored<'a> {
@@ -252,6 +265,13 @@ mod tests {
         let just_below_the_tie = 0.000_488_2;
         assert_eq!(sum(just_below_the_tie).unwrap(), [f16::ONE; 2]);
         assert!(matches!(sum(1e6), Err(ConvertError::Overflow(1_000_001.0))));
+    }
+
+    #[test]
+    fn what_does_not_fit_into_memory_is_an_error() {
+        let error = zeros::<f32>("table", usize::MAX / 16).unwrap_err();
+        assert!(error.to_string().contains("`table` needs"), "{error}");
+        assert_eq!(zeros::<f32>("table", 3).unwrap(), [0.0; 3]);
     }
 
     #[test]

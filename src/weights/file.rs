@@ -72,7 +72,8 @@ impl WeightFile {
         let (true, Ok(len)) = (inside, usize::try_from(len_bytes)) else {
             return Err(self.truncated(offset, len_bytes));
         };
-        let mut buffer = vec![0; len];
+        let mut buffer = bytemuck::allocation::try_zeroed_vec(len)
+            .map_err(|()| Error::io(&self.path)(std::io::ErrorKind::OutOfMemory.into()))?;
         self.read_into(offset, &mut buffer)?;
         Ok(buffer)
     }

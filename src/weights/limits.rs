@@ -23,5 +23,9 @@ pub(super) const MAX_PICKLE_VALUES: usize = 1_000_000;
 /// Dictionaries inside dictionaries. Training checkpoints reach five.
 pub(super) const MAX_NESTING: usize = 32;
 
+/// Bytes of all names in a pickle together, which may name a long text a hundred thousand times. The
+/// names of 70B models have 60 KiB.
+pub(super) const MAX_NAMES_BYTES: usize = 16 << 20;
+
 /// Bytes of the name of a tensor.
 pub(super) const MAX_NAME_BYTES: usize = 1024;

@@ -5,7 +5,7 @@ use std::ops::Range;
 use burn::tensor::{TensorData, bf16, f16};
 
 use super::checkpoint::Checkpoint;
-use super::convert::Weight;
+use super::convert::{Weight, zeros};
 use super::element::WeightType;
 use super::low_rank::Update;
 use super::parameters::Role;
@@ -62,7 +62,7 @@ impl NamedTensor<'_> {
     fn read_rows<T: Weight>(&self, checkpoint: &Checkpoint, rows: &Range<usize>) -> Result<Vec<T>> {
         let (file, entry) = checkpoint.find(self.name)?;
         let entry = entry.rows(rows);
-        let mut values = vec![T::zeroed(); entry.info.num_elements()];
+        let mut values: Vec<T> = zeros(self.name, entry.info.num_elements())?;
         entry.read_into(self.name, file, None, &mut values)?;
         Ok(values)
     }
@@ -122,7 +122,9 @@ impl<'c> Source<'c> {
 
     fn read_as<T: Weight>(&self, checkpoint: &Checkpoint) -> Result<TensorData> {
         let len = self.pieces.iter().map(Piece::len).sum();
-        let mut values = vec![T::zeroed(); len];
+        let tensors = self.tensors();
+        let name = tensors.first().map_or("", |tensor| tensor.name);
+        let mut values: Vec<T> = zeros(name, len)?;
         let mut rest = values.as_mut_slice();
         for piece in &self.pieces {
             let (target, others) = rest.split_at_mut(piece.len());

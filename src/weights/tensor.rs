@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::convert::{ConvertError, ReadAt, Stored, Weight, convert};
+use super::convert::{ConvertError, ReadAt, Stored, Weight, convert, zeros};
 use super::element::{ElementType, WeightType, num_elements};
 use super::file::WeightFile;
 use super::limits::{MAX_NAME_BYTES, MAX_RANK};
@@ -89,7 +89,7 @@ impl StoredTensor {
             read_at: &read_from(&self.bytes),
             update: None,
         };
-        let mut values = vec![0f32; self.info.num_elements()];
+        let mut values: Vec<f32> = zeros(&self.name, self.info.num_elements())?;
         convert_named(&self.name, &stored, &mut values)?;
         Ok(values)
     }
@@ -151,7 +151,7 @@ impl TensorEntry {
     pub(super) fn read(&self, name: &str, file: &WeightFile) -> Result<StoredTensor> {
         let bytes = match &self.layout {
             Layout::Contiguous => file.read(self.offset, self.info.len_bytes as u64)?,
-            Layout::Strided(strides) => self.gather(strides, file)?,
+            Layout::Strided(strides) => self.gather(name, strides, file)?,
         };
         Ok(StoredTensor {
             name: name.to_string(),
@@ -205,14 +205,14 @@ impl TensorEntry {
                 convert(&read_at, target)
             }
             Layout::Strided(strides) => {
-                let bytes = self.gather(strides, file)?;
+                let bytes = self.gather(name, strides, file)?;
                 convert(&read_from(&bytes), target)
             }
         }
     }
 
     /// Copies the elements of a view into row-major order.
-    fn gather(&self, strides: &[usize], file: &WeightFile) -> Result<Vec<u8>> {
+    fn gather(&self, name: &str, strides: &[usize], file: &WeightFile) -> Result<Vec<u8>> {
         let size = self.info.element_type.size_bytes();
         let span = self
             .layout
@@ -220,15 +220,15 @@ impl TensorEntry {
             .and_then(|span| span.checked_mul(size));
         let span = span.expect("the reader of the file checked the span");
         let source = file.read(self.offset, span as u64)?;
-        let mut gathered = Vec::with_capacity(self.info.len_bytes);
+        let mut gathered = zeros(name, self.info.len_bytes)?;
         let mut index = vec![0; strides.len()];
-        for _ in 0..self.info.num_elements() {
+        for element in gathered.chunks_exact_mut(size) {
             let position: usize = index
                 .iter()
                 .zip(strides)
                 .map(|(i, stride)| i * stride)
                 .sum();
-            gathered.extend_from_slice(&source[position * size..(position + 1) * size]);
+            element.copy_from_slice(&source[position * size..(position + 1) * size]);
             advance(&mut index, &self.info.shape);
         }
         Ok(gathered)

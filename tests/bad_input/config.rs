@@ -1,10 +1,12 @@
 //! Configurations that are damaged, or describe what cannot be run.
 
+use std::path::Path;
+
 use burn_vlm::kernels::VlmBackend;
 use burn_vlm::{CheckpointError, ConfigError, Error, LoadOptions, MultimodalPipeline, Result};
 use serde_json::json;
 
-use crate::case::{Case, LLAVA, TEXT, open_damaged, open_with_field, open_with_file, unset};
+use crate::case::{Case, LLAVA, TEXT, open_damaged, open_with_field, open_with_file, set, unset};
 use crate::support::model_folder;
 
 fn open_with_context<B: VlmBackend>(tokens: usize) -> Result<()> {
@@ -13,10 +15,16 @@ fn open_with_context<B: VlmBackend>(tokens: usize) -> Result<()> {
 }
 
 pub(crate) fn cases<B: VlmBackend>() -> Vec<Case> {
-    [files::<B>(), decoders::<B>(), positions::<B>(), eyes::<B>()]
-        .into_iter()
-        .flatten()
-        .collect()
+    [
+        files::<B>(),
+        decoders::<B>(),
+        positions::<B>(),
+        eyes::<B>(),
+        products::<B>(),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
 }
 
 fn files<B: VlmBackend>() -> Vec<Case> {
@@ -99,6 +107,65 @@ fn files<B: VlmBackend>() -> Vec<Case> {
             "a context longer than the model's",
             "1 to 1024",
             |_| open_with_context::<B>(1025),
+            Error::Config(ConfigError::OutOfRange { .. })
+        ),
+    ]
+}
+
+/// Opens a model some fields of whose `config.json` have other values.
+fn open_with_fields<B: VlmBackend>(folder: &Path, fields: &[(&str, usize)]) -> Result<()> {
+    open_damaged::<B>(LLAVA, folder, |folder| {
+        for (pointer, value) in fields {
+            set(&folder.join("config.json"), pointer, json!(value));
+        }
+    })
+}
+
+/// Sizes that are bounded each, and multiply to gigabytes or hours.
+fn products<B: VlmBackend>() -> Vec<Case> {
+    vec![
+        case!(
+            "a picture whose widest activation has gigabytes",
+            "bytes for one tile",
+            |at| open_with_fields::<B>(
+                at,
+                &[
+                    ("/vision_config/intermediate_size", 65_536),
+                    ("/vision_config/image_size", 2048),
+                    ("/vision_config/patch_size", 14),
+                ]
+            ),
+            Error::Config(ConfigError::TooCostly { .. })
+        ),
+        case!(
+            "a picture in so many patches that attention takes minutes",
+            "multiplications for one tile",
+            |at| open_with_fields::<B>(
+                at,
+                &[
+                    ("/vision_config/image_size", 2048),
+                    ("/vision_config/patch_size", 10),
+                ]
+            ),
+            Error::Config(ConfigError::TooCostly { .. })
+        ),
+        case!(
+            "a cache of gigabytes behind thin matrices",
+            "keys and values",
+            |at| open_with_fields::<B>(
+                at,
+                &[
+                    ("/text_config/num_attention_heads", 1024),
+                    ("/text_config/num_key_value_heads", 1024),
+                    ("/text_config/head_dim", 1024),
+                ]
+            ),
+            Error::Config(ConfigError::TooCostly { .. })
+        ),
+        case!(
+            "a scaling of positions that reads everything again at every token",
+            "factor",
+            |at| open_with_field::<B>(TEXT, at, "/rope_parameters/factor", json!(1e6)),
             Error::Config(ConfigError::OutOfRange { .. })
         ),
     ]

@@ -19,7 +19,31 @@ pub enum VisualEncoderConfig {
     Clip(ClipVisionConfig),
 }
 
+/// What the cost of an encoder follows from.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct EncoderSizes {
+    /// Rows of the residual stream for a picture.
+    pub(crate) num_rows: usize,
+    pub(crate) hidden_size: usize,
+    pub(crate) intermediate_size: usize,
+    pub(crate) num_layers: usize,
+    pub(crate) num_heads: usize,
+}
+
 impl VisualEncoderConfig {
+    /// What the cost of the encoder follows from.
+    pub(crate) fn sizes(&self) -> EncoderSizes {
+        match self {
+            Self::Clip(config) => EncoderSizes {
+                num_rows: config.num_patches() + 1,
+                hidden_size: config.hidden_size,
+                intermediate_size: config.intermediate_size,
+                num_layers: config.num_hidden_layers,
+                num_heads: config.num_attention_heads,
+            },
+        }
+    }
+
     /// Height and width of a picture, in pixels.
     pub fn image_size(&self) -> usize {
         match self {

@@ -1,7 +1,9 @@
 //! From the value of a pickle to named tensors.
 
 use super::heap::{Heap, TensorId, Value};
-use crate::weights::limits::{MAX_NAME_BYTES, MAX_NESTING, MAX_PICKLE_VALUES, MAX_TENSORS};
+use crate::weights::limits::{
+    MAX_NAME_BYTES, MAX_NAMES_BYTES, MAX_NESTING, MAX_PICKLE_VALUES, MAX_TENSORS,
+};
 
 /// Keys under which training scripts keep the weights beside optimizer, epoch and settings.
 const WRAPPERS: [&str; 3] = ["model", "state_dict", "module"];
@@ -30,6 +32,7 @@ pub(super) fn tensors(heap: &Heap, root: Value) -> Result<Vec<(String, TensorId)
         found: Vec::new(),
         path: String::new(),
         visited: 0,
+        names_bytes: 0,
     };
     walk.visit(wrapped_model(heap, entries).unwrap_or(entries), 0)?;
     Ok(walk.found)
@@ -56,6 +59,8 @@ struct Walk<'h, 'a> {
     found: Vec<(String, TensorId)>,
     path: String,
     visited: usize,
+    /// Of the names of all tensors so far.
+    names_bytes: usize,
 }
 
 impl Walk<'_, '_> {
@@ -70,6 +75,9 @@ impl Walk<'_, '_> {
                 Value::Tensor(id) => {
                     self.enter(*key)?;
                     require_at_most(MAX_TENSORS, "the number of tensors", self.found.len() + 1)?;
+                    self.names_bytes += self.path.len();
+                    let what = "the bytes of all names of tensors";
+                    require_at_most(MAX_NAMES_BYTES, what, self.names_bytes)?;
                     self.found.push((self.path.clone(), *id));
                 }
                 Value::Dict(_) => {
@@ -110,4 +118,47 @@ fn require_at_most(limit: usize, what: &'static str, found: usize) -> Result<(),
         return Ok(());
     }
     Err(StateDictError::Limit(what, found as u64, limit as u64))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::heap::{Storage, View};
+    use super::*;
+    use crate::weights::element::ElementType;
+
+    fn named(name: &str, count: usize) -> Result<usize, StateDictError> {
+        let mut heap = Heap::default();
+        let storage = heap.add_storage(Storage {
+            element_type: ElementType::F32,
+            key: "0",
+            len: 1,
+        });
+        let Value::Storage(storage) = storage else {
+            panic!("a storage was added");
+        };
+        let tensor = heap.add_tensor(View {
+            storage,
+            offset: 0,
+            shape: vec![1],
+            strides: vec![1],
+        });
+        let name = heap.add_text(name);
+        let root = heap.add_dict();
+        let Value::Dict(id) = root else {
+            panic!("a dictionary was added");
+        };
+        *heap.dict_mut(id) = vec![(name, tensor); count];
+        tensors(&heap, root).map(|found| found.len())
+    }
+
+    #[test]
+    fn a_long_name_cannot_be_used_without_end() {
+        let name = "x".repeat(1000);
+        assert_eq!(named(&name, 16_000), Ok(16_000));
+        let refused = named(&name, 17_000);
+        let is_limit =
+            matches!(refused, Err(StateDictError::Limit(what, ..)) if what.contains("names"));
+        assert!(is_limit, "{refused:?}");
+        assert_eq!(named("x", 100_000), Ok(100_000));
+    }
 }

@@ -1,0 +1,221 @@
+//! What a request takes, from the configuration alone: bounds on products where every factor is
+//! small enough for itself.
+//!
+//! A file of a megabyte may describe a picture of gigabytes, and a cache of as many: one thin matrix
+//! pays for a wide activation. What is asked for is held against the parameters, which have to be in
+//! the file, and a floor that lets small models be small.
+
+use super::{ModelConfig, ProjectorConfig, VisionConfig};
+use crate::error::{ConfigError, Result};
+use crate::nn::{EncoderSizes, LlamaConfig, MlpKind};
+
+/// Bytes of the widest activation of one tile. InternViT-6B, the widest encoder there is, has 50 MiB
+/// at 448 pixels.
+const TILE_BYTES: f64 = (256_u64 << 20) as f64;
+
+/// Multiplications of the attention between the patches of one tile, with as many for each softmax
+/// as it takes time: what any model may have, and what each parameter pays for. SigLIP has 300 a
+/// parameter at 512 pixels.
+const TILE_WORK: [f64; 2] = [8e9, 4096.0];
+/// What one score costs beside its products.
+const SOFTMAX_WORK: f64 = 16.0;
+
+/// Bytes of keys and values of a default answer behind [`PROMPT_TOKENS`]: the floor, and a parameter's
+/// share. LLaMA-7B, with a head of keys for each of queries, takes 0.3 a parameter.
+const CACHE_BYTES: [f64; 2] = [(512_u64 << 20) as f64, 1.0];
+/// A long prompt with several pictures.
+const PROMPT_TOKENS: f64 = 2048.0;
+
+/// Multiplications of the attention between all tokens of a full context: the floor, and what goes
+/// with the square of the parameters, as longer contexts come with larger models. Half a billion of
+/// them with a context of 131,072 are the closest to it.
+const CONTEXT_WORK: [f64; 2] = [2e10, 2e-3];
+
+impl ModelConfig {
+    /// Holds what a picture and a default answer take against the usual limits, `allowance` times.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::TooCostly`] if one is above its limit.
+    pub(crate) fn require_affordable(&self, allowance: f64) -> Result<()> {
+        if let Some(vision) = &self.vision {
+            self.require_affordable_tile(vision, allowance)?;
+        }
+        let tokens = PROMPT_TOKENS.min(self.decoder.max_position_embeddings as f64);
+        let found = tokens * cache_bytes_per_token(&self.decoder);
+        let limit = allowance * line(CACHE_BYTES, decoder_parameters(&self.decoder));
+        require("bytes for the keys and values of an answer", found, limit)
+    }
+
+    fn require_affordable_tile(&self, vision: &VisionConfig, allowance: f64) -> Result<()> {
+        let sizes = vision.encoder.sizes();
+        let EncoderSizes {
+            num_rows,
+            hidden_size,
+            intermediate_size,
+            ..
+        } = sizes;
+        let projected = match &vision.projector {
+            ProjectorConfig::Linear(config) => config.hidden_size,
+            ProjectorConfig::Mlp(config) => config.hidden_size,
+        };
+        let width = [3 * hidden_size, intermediate_size, projected];
+        let width = width.into_iter().max().unwrap_or(0);
+        let found = 4.0 * num_rows as f64 * width as f64;
+        require(
+            "bytes for one tile of a picture",
+            found,
+            allowance * TILE_BYTES,
+        )?;
+        let found = attention_work(&sizes);
+        let limit = allowance * line(TILE_WORK, encoder_parameters(&sizes));
+        require("multiplications for one tile of a picture", found, limit)
+    }
+
+    /// The longest context whose attention the parameters pay for, `allowance` times over.
+    pub(crate) fn affordable_context(&self, allowance: f64) -> usize {
+        let LlamaConfig {
+            num_hidden_layers,
+            layer,
+            ..
+        } = &self.decoder;
+        let per_pair = (2 * layer.head_dim) as f64 + SOFTMAX_WORK;
+        let heads = (num_hidden_layers * layer.num_attention_heads) as f64;
+        let parameters = decoder_parameters(&self.decoder);
+        let limit = allowance * line(CONTEXT_WORK, parameters * parameters);
+        // Each token sees those before it: half of the square.
+        (2.0 * limit / (heads * per_pair)).sqrt() as usize
+    }
+}
+
+fn line([floor, each]: [f64; 2], parameters: f64) -> f64 {
+    floor + each * parameters
+}
+
+fn require(what: &'static str, found: f64, limit: f64) -> Result<()> {
+    match found <= limit {
+        true => Ok(()),
+        false => Err(ConfigError::TooCostly {
+            what,
+            found: found as u64,
+            limit: limit as u64,
+        }
+        .into()),
+    }
+}
+
+fn attention_work(sizes: &EncoderSizes) -> f64 {
+    let rows = sizes.num_rows as f64;
+    let per_pair = 2.0 * sizes.hidden_size as f64 + SOFTMAX_WORK * sizes.num_heads as f64;
+    sizes.num_layers as f64 * rows * rows * per_pair
+}
+
+fn encoder_parameters(sizes: &EncoderSizes) -> f64 {
+    let hidden = sizes.hidden_size as f64;
+    let per_layer = 4.0 * hidden * hidden + 2.0 * hidden * sizes.intermediate_size as f64;
+    sizes.num_layers as f64 * per_layer
+}
+
+fn cache_bytes_per_token(decoder: &LlamaConfig) -> f64 {
+    let (layer, layers) = (&decoder.layer, decoder.num_hidden_layers);
+    let row = layer.num_key_value_heads as f64 * layer.head_dim as f64;
+    2.0 * layers as f64 * row * decoder.cache.size() as f64
+}
+
+fn decoder_parameters(decoder: &LlamaConfig) -> f64 {
+    let (layer, hidden) = (&decoder.layer, decoder.hidden_size as f64);
+    let heads = 2.0 * (layer.num_attention_heads + layer.num_key_value_heads) as f64;
+    let matrices = match layer.mlp {
+        MlpKind::Gated => 3.0,
+        MlpKind::Plain(_) => 2.0,
+    };
+    let widths = heads * layer.head_dim as f64 + matrices * layer.intermediate_size as f64;
+    let layers = decoder.num_hidden_layers as f64 * hidden * widths;
+    layers + decoder.vocab_size as f64 * hidden
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::fields::Fields;
+    use super::super::{FAMILIES, ModelConfig};
+    use super::*;
+
+    fn config(family: &str, json: &str) -> ModelConfig {
+        let object = serde_json::from_str(json).expect("an object");
+        let family = FAMILIES.iter().find(|known| known.name == family);
+        (family.expect("a family").parse)(&Fields::new(&object)).expect("a model")
+    }
+
+    /// Sizes that were published, the smallest and the largest of their kind.
+    #[test]
+    fn real_models_stay_far_below_every_limit() {
+        let decoders = [
+            // LLaMA-7B and 65B, Llama 3 70B, SmolLM2-135M, half a billion with a long context.
+            r#"{}"#,
+            r#"{"hidden_size": 8192, "intermediate_size": 22016, "num_hidden_layers": 80,
+                "num_attention_heads": 64}"#,
+            r#"{"hidden_size": 8192, "intermediate_size": 28672, "num_hidden_layers": 80,
+                "num_attention_heads": 64, "num_key_value_heads": 8, "vocab_size": 128256,
+                "max_position_embeddings": 131072}"#,
+            r#"{"hidden_size": 576, "intermediate_size": 1536, "num_hidden_layers": 30,
+                "num_attention_heads": 9, "num_key_value_heads": 3, "vocab_size": 49152,
+                "max_position_embeddings": 8192}"#,
+            r#"{"hidden_size": 896, "intermediate_size": 4864, "num_hidden_layers": 24,
+                "num_attention_heads": 14, "num_key_value_heads": 2, "vocab_size": 151936,
+                "max_position_embeddings": 131072}"#,
+        ];
+        for json in decoders {
+            let config = config("llama", json);
+            config.require_affordable(0.75).expect(json);
+            let longest = config.decoder.max_position_embeddings;
+            assert!(config.affordable_context(1.0) >= longest, "{json}");
+        }
+        let eyes = [
+            // CLIP-L, SigLIP-SO400M at 384 and 512, InternViT-6B.
+            r#"{"hidden_size": 1024, "intermediate_size": 4096, "num_hidden_layers": 24,
+                "num_attention_heads": 16, "image_size": 336, "patch_size": 14}"#,
+            r#"{"hidden_size": 1152, "intermediate_size": 4304, "num_hidden_layers": 27,
+                "num_attention_heads": 16, "image_size": 384, "patch_size": 14}"#,
+            r#"{"hidden_size": 768, "intermediate_size": 3072, "num_hidden_layers": 12,
+                "num_attention_heads": 12, "image_size": 512, "patch_size": 16}"#,
+            r#"{"hidden_size": 3200, "intermediate_size": 12800, "num_hidden_layers": 45,
+                "num_attention_heads": 25, "image_size": 448, "patch_size": 14}"#,
+        ];
+        for json in eyes {
+            let config = config("llava", &format!(r#"{{"vision_config": {json}}}"#));
+            config.require_affordable(0.5).expect(json);
+        }
+    }
+
+    #[test]
+    fn sizes_that_multiply_are_refused_and_an_allowance_lets_them_in() {
+        let cases = [
+            (
+                "llava",
+                r#"{"vision_config": {"hidden_size": 1, "intermediate_size": 65536,
+                "num_attention_heads": 1, "image_size": 2000, "patch_size": 16}}"#,
+            ),
+            (
+                "llava",
+                r#"{"vision_config": {"hidden_size": 8, "intermediate_size": 8,
+                "num_attention_heads": 1, "image_size": 2000, "patch_size": 8}}"#,
+            ),
+            (
+                "llama",
+                r#"{"hidden_size": 8, "intermediate_size": 8, "num_attention_heads": 1024,
+                "head_dim": 1024, "num_hidden_layers": 1, "vocab_size": 100}"#,
+            ),
+        ];
+        for (family, json) in cases {
+            let config = config(family, json);
+            let refused = config.require_affordable(1.0).expect_err(json);
+            let is_expected =
+                matches!(refused, crate::Error::Config(ConfigError::TooCostly { .. }));
+            assert!(is_expected, "{refused}");
+            config.require_affordable(1000.0).expect(json);
+        }
+        let tiny = r#"{"hidden_size": 48, "intermediate_size": 80, "num_attention_heads": 6,
+            "num_hidden_layers": 2, "vocab_size": 341, "max_position_embeddings": 16777216}"#;
+        assert!(config("llama", tiny).affordable_context(1.0) < 20_000);
+    }
+}
