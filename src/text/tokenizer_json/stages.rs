@@ -14,6 +14,9 @@ use crate::text::engine::{
 /// How much longer a decoder may make a token, all its stages together. Those seen make none longer.
 const MAX_DECODER_GROWTH: usize = 4;
 
+/// Most characters that a decoder may cut off an end; those seen cut off one.
+const MAX_STRIP: usize = 32;
+
 pub(super) fn normalizer(value: &Value) -> Result<Vec<NormalizerStage>, TokenizerError> {
     parse(value, "normalizers", |kind, stage| match kind {
         "Replace" => {
@@ -69,8 +72,10 @@ pub(super) fn decoder(value: &Value) -> Result<Vec<DecoderStage>, TokenizerError
         }
         _ => match library(stage)? {
             DecoderWrapper::Sequence(_) | DecoderWrapper::Replace(_) => Err(unknown(kind)),
-            DecoderWrapper::Strip(strip) if strip.start.max(strip.stop) > MAX_TOKEN_BYTES => {
-                Err(malformed("decoder Strip cuts off more than a token"))
+            DecoderWrapper::Strip(strip) if strip.start.max(strip.stop) > MAX_STRIP => {
+                Err(malformed(format!(
+                    "decoder Strip cuts off more than {MAX_STRIP} characters"
+                )))
             }
             plain => Ok(DecoderStage::Library(plain)),
         },
