@@ -102,14 +102,14 @@ fn hostile_files<B: VlmBackend>() -> Vec<Case> {
             Error::Tokenizer(TokenizerError::Malformed { .. })
         ),
         case!(
-            "a decoder of a hundred thousand stages",
+            "a decoder of ten thousand stages",
             "stages",
             |at| {
                 let stage = json!({"type": "ByteFallback"});
                 open_with::<B>(
                     at,
                     "/decoder",
-                    stages("Sequence", "decoders", &stage, 100_000),
+                    stages("Sequence", "decoders", &stage, 10_000),
                 )
             },
             Error::Tokenizer(TokenizerError::Malformed { .. })
