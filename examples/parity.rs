@@ -192,7 +192,7 @@ fn compare_vision<B: VlmBackend>(
     let encoder = encoder.context("the reference has pixels, the model reads text only")?;
     let features = encoder.forward(pixels.clone());
     stages.push(compare("vision_features", values(features)?, fixture)?);
-    let rows = pipeline.encode_tiles(pixels)?;
+    let rows = pipeline.encode_tiles(pixels, &fixture.question())?;
     stages.push(compare("image_embeds", values(rows.clone())?, fixture)?);
     Ok(rows.chunk(fixture.images.len(), 0))
 }

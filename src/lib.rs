@@ -107,8 +107,8 @@ pub use generation::{
 };
 pub use image::{ImageInput, ImageLimits, ImageSize, PixelFormat, PixelValues};
 pub use models::{
-    FAMILIES, Family, ImageLayout, ModelConfig, ModelSpec, ProjectorConfig, VisionConfig,
-    VisionLanguageModel,
+    FAMILIES, Family, GroundedPhrase, ImageLayout, ModelConfig, ModelSpec, PixelBox,
+    ProjectorConfig, RelativeBox, TaskTag, VisionConfig, VisionLanguageModel,
 };
 pub use pipeline::*;
 pub use text::{
@@ -116,8 +116,8 @@ pub use text::{
     Role, TEMPLATES, TextStream, Tokenizer,
 };
 pub use weights::{
-    LoadProgress, LoadReport, MatrixType, MismatchedParameter, MissingParameter, Strictness,
-    UnusedTensor, WeightType, WidenedMatrix,
+    DeltaOptions, DeltaReport, LoadProgress, LoadReport, MatrixType, MismatchedParameter,
+    MissingParameter, NewRows, Strictness, UnusedTensor, WeightType, WidenedMatrix, apply_delta,
 };
 
 /// The examples of the README are tests.

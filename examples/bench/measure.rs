@@ -166,7 +166,7 @@ fn time_image_encode<B: VlmBackend>(pipeline: &MultimodalPipeline<B>) -> Result<
     let tile = Tensor::<B, 4>::zeros(shape, (pipeline.device(), DType::F32));
     B::sync(pipeline.device()).map_err(|error| anyhow!("{error}"))?;
     let started = Instant::now();
-    pipeline.encode_tiles(tile)?;
+    pipeline.encode_tiles(tile, "")?;
     Ok(Some(started.elapsed()))
 }
 

@@ -104,6 +104,18 @@ impl Fixture {
         }
     }
 
+    /// The text of the last question.
+    pub(crate) fn question(&self) -> String {
+        let is_question = |message: &&MessageFile| matches!(message.role, RoleFile::User);
+        let last = self.request.messages.iter().rfind(is_question);
+        let parts = last.into_iter().flat_map(|message| &message.content);
+        let texts = parts.filter_map(|part| match part {
+            PartFile::Text { text } => Some(text.as_str()),
+            PartFile::Image { .. } => None,
+        });
+        texts.collect()
+    }
+
     /// The answer of the reference.
     pub(crate) fn text(&self) -> &str {
         &self.reference.text

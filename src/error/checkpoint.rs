@@ -62,6 +62,14 @@ pub enum CheckpointError {
         /// What is there.
         found: &'static str,
     },
+    /// A file of a new checkpoint could not be written, or is there already.
+    #[error("cannot write {}: {reason}", visible_line(path))]
+    NotWritten {
+        /// The file or folder.
+        path: PathBuf,
+        /// What the operating system said.
+        reason: std::io::Error,
+    },
     /// Files that the index names are not in the folder.
     #[error("{} names {} file(s) that are missing: {}", visible_line(index), shards.len(), list(shards))]
     MissingShards {

@@ -76,10 +76,6 @@ impl PreprocessConfig {
     /// # Errors
     ///
     /// [`ConfigError::OutOfRange`] when `size` is 0 or above 4096.
-    #[cfg_attr(
-        not(feature = "testing"),
-        allow(dead_code, reason = "no family takes it yet")
-    )]
     pub fn blip(size: usize) -> Result<Self> {
         let target = ImageSize::square(checked_edge("size", size)?);
         Ok(Self::with_resize(ResizeTo::Exact(target)))

@@ -7,7 +7,7 @@
 
 use super::{ModelConfig, ProjectorConfig, VisionConfig};
 use crate::error::{ConfigError, Result};
-use crate::nn::{EncoderSizes, LlamaConfig, MlpKind};
+use crate::nn::{EncoderSizes, LlamaConfig, MlpKind, QFormerConfig};
 
 /// Bytes of the widest activation of one tile. InternViT-6B, the widest encoder there is, has 50 MiB
 /// at 448 pixels.
@@ -58,6 +58,11 @@ impl ModelConfig {
         let projected = match &vision.projector {
             ProjectorConfig::Linear(config) => config.hidden_size,
             ProjectorConfig::Mlp(config) => config.hidden_size,
+            ProjectorConfig::Merge(config) => config.hidden_size,
+            ProjectorConfig::QFormer(config) => {
+                require_affordable_queries(config, allowance)?;
+                config.hidden_size
+            }
         };
         let width = [3 * hidden_size, intermediate_size, projected];
         let width = width.into_iter().max().unwrap_or(0);
@@ -86,6 +91,18 @@ impl ModelConfig {
         // Each token sees those before it: half of the square.
         (2.0 * limit / (heads * per_pair)).sqrt() as usize
     }
+}
+
+/// Queries and the longest question go through the layers of a Q-Former together.
+fn require_affordable_queries(config: &QFormerConfig, allowance: f64) -> Result<()> {
+    let text = config.text.as_ref();
+    let words = text.map_or(0, |text| text.max_position_embeddings);
+    let width = (3 * config.qformer_hidden_size)
+        .max(config.intermediate_size)
+        .max(config.hidden_size);
+    let found = 4.0 * (config.num_query_tokens + words) as f64 * width as f64;
+    let limit = allowance * TILE_BYTES;
+    require("bytes for the queries about a picture", found, limit)
 }
 
 fn line([floor, each]: [f64; 2], parameters: f64) -> f64 {

@@ -82,7 +82,7 @@ fn parse(fields: &Fields<'_>) -> Result<ModelConfig> {
         vision: Some(VisionConfig {
             encoder: VisualEncoderConfig::Clip(encoder),
             projector,
-            image_token_id,
+            image_token_id: Some(image_token_id),
         }),
         decoder,
         eos_token_ids,

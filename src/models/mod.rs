@@ -4,43 +4,64 @@
 //! [`ModelConfig`] and how its tensors are called; [`ModelSpec::read`] finds the family of a folder
 //! by walking the register, and [`VisionLanguageModel`] is what a configuration builds.
 
+mod blip;
 mod cost;
 mod fields;
 mod generation_config;
 mod gpt_neox;
+mod grounding;
 mod head;
 mod image_layout;
+mod instructblip;
 mod llama;
 mod llava;
+mod minigpt4;
+mod minigpt_v2;
 mod model_file;
+mod model_files;
+mod project;
 mod spec;
 mod vision_language;
+mod yaml;
 
 use crate::error::Result;
 use crate::image::ImageSize;
-use crate::nn::{LinearProjectorConfig, LlamaConfig, MlpProjectorConfig, VisualEncoderConfig};
+use crate::nn::{
+    LinearProjectorConfig, LlamaConfig, MergeProjectorConfig, MlpProjectorConfig, QFormerConfig,
+    VisualEncoderConfig,
+};
 use crate::text::Bos;
 use crate::weights::KeyMap;
 use fields::Fields;
 
 pub use generation_config::GenerationConfig;
+pub use grounding::{GroundedPhrase, PixelBox, RelativeBox, TaskTag};
 pub use image_layout::ImageLayout;
 pub(crate) use model_file::read_config;
+pub(crate) use model_files::{ModelFiles, Processor};
 pub use spec::ModelSpec;
 pub use vision_language::VisionLanguageModel;
 
 /// Every family that can be run.
-pub const FAMILIES: &[Family] = &[llava::FAMILY, llama::FAMILY, gpt_neox::FAMILY];
+pub const FAMILIES: &[Family] = &[
+    llava::FAMILY,
+    llama::FAMILY,
+    gpt_neox::FAMILY,
+    minigpt4::FAMILY,
+    minigpt4::OVER_LLAMA_2,
+    minigpt_v2::FAMILY,
+    instructblip::FAMILY,
+];
 
 /// One family of models.
 #[derive(Debug)]
 pub struct Family {
     /// Its name.
     pub name: &'static str,
-    /// The `architectures` in `config.json` that belong to it. They decide between families of one
-    /// model type, and where the model type is not known.
+    /// The `architectures` in `config.json`, or the `arch` in a project's YAML, that belong to it. They
+    /// decide between families of one model type, and where the model type is not known.
     pub architectures: &'static [&'static str],
-    /// The `model_type` in `config.json` that belongs to it. It decides, as in `transformers`: old
+    /// The `model_type` beside them that belongs to it. It decides, as in `transformers`: old
     /// checkpoints spell their architecture otherwise.
     pub model_type: &'static str,
     /// The template for a checkpoint that brings none of its own.
@@ -49,7 +70,8 @@ pub struct Family {
     pub chat_bos: Bos,
     /// How a picture of a size is cut, and what stands for it in a prompt.
     layout: fn(&VisionConfig, ImageSize) -> ImageLayout,
-    /// From the fields of `config.json` to a configuration.
+    /// From the fields of `config.json`, or the `model` section of a project's YAML, to a
+    /// configuration.
     parse: fn(&Fields<'_>) -> Result<ModelConfig>,
 }
 
@@ -73,8 +95,8 @@ pub struct VisionConfig {
     pub encoder: VisualEncoderConfig,
     /// The projector behind it.
     pub projector: ProjectorConfig,
-    /// The id that stands for one row of a picture in a prompt.
-    pub image_token_id: u32,
+    /// The id that stands for one row of a picture in a prompt; `None` where the vocabulary has none.
+    pub image_token_id: Option<u32>,
 }
 
 /// Sizes of a [`Projector`](crate::nn::Projector).
@@ -85,4 +107,8 @@ pub enum ProjectorConfig {
     Linear(LinearProjectorConfig),
     /// Two linear layers.
     Mlp(MlpProjectorConfig),
+    /// Neighbours side by side, then one linear layer.
+    Merge(MergeProjectorConfig),
+    /// Learned queries that read the picture.
+    QFormer(QFormerConfig),
 }

@@ -16,11 +16,16 @@ const MAX_BYTES: u64 = 1 << 20;
 ///
 /// [`ConfigError::Malformed`] when it is too large.
 pub(crate) fn read_config(folder: &Path, name: &str) -> Result<Option<Vec<u8>>> {
-    let path = folder.join(name);
-    match files::read_capped(&path, MAX_BYTES)? {
+    read_file(&folder.join(name))
+}
+
+/// As [`read_config`], by path.
+pub(super) fn read_file(path: &Path) -> Result<Option<Vec<u8>>> {
+    match files::read_capped(path, MAX_BYTES)? {
         files::Contents::Absent => Ok(None),
         files::Contents::Bytes(bytes) => Ok(Some(files::python_json(&bytes).into_owned())),
         files::Contents::TooLarge { found_bytes } => {
+            let path = path.to_path_buf();
             let reason = format!("{found_bytes} bytes, the limit is {MAX_BYTES}");
             Err(ConfigError::Malformed { path, reason }.into())
         }

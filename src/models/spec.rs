@@ -6,11 +6,13 @@ use std::path::Path;
 use super::fields::Fields;
 use super::generation_config::GenerationConfig;
 use super::model_file::read_object;
+use super::model_files::ModelFiles;
+use super::project::Project;
 use super::{FAMILIES, Family, ImageLayout, ModelConfig};
 use crate::error::{ConfigError, Error, Result, visible, visible_line};
 use crate::image::ImageSize;
 
-/// The family of a model folder and its configuration.
+/// The family of a model and its configuration.
 #[derive(Debug, Clone)]
 pub struct ModelSpec {
     /// The family.
@@ -19,42 +21,83 @@ pub struct ModelSpec {
     pub config: ModelConfig,
     /// How answers are made where a request says nothing else.
     pub generation: GenerationConfig,
+    /// Where its parts lie.
+    pub(crate) files: ModelFiles,
 }
 
 impl ModelSpec {
-    /// Reads `config.json` and `generation_config.json`.
+    /// Reads what describes a model: `config.json` and `generation_config.json` of a folder, or the
+    /// YAML of a MiniGPT project, by its name or by that of the folder that holds it.
     ///
     /// # Errors
     ///
-    /// [`ConfigError::UnknownModel`] when the folder holds nothing this crate can run; it names
-    /// what was found, what is missing and what is supported. Other [`ConfigError`]s when a file
-    /// is damaged or asks for what is not implemented; [`Error::Io`] when it cannot be read.
-    pub fn read(folder: &Path) -> Result<Self> {
+    /// [`ConfigError::UnknownModel`] when there is nothing this crate can run; it names what was
+    /// found, what is missing and what is supported. Other [`ConfigError`]s when a file is damaged
+    /// or asks for what is not implemented; [`Error::Io`] when it cannot be read.
+    pub fn read(path: &Path) -> Result<Self> {
         // A folder that is not there is another mistake than one without a model.
-        fs::read_dir(folder).map_err(Error::io(folder))?;
-        let Some(object) = read_object(folder, "config.json")? else {
-            return Err(unknown(folder, "config.json is missing".to_string()));
+        let is_folder = fs::metadata(path).map_err(Error::io(path))?.is_dir();
+        let object = match is_folder {
+            true => read_object(path, "config.json")?,
+            false => None,
         };
-        let fields = Fields::new(&object);
-        let family = find(&fields)?.ok_or_else(|| unknown(folder, describe(&fields)))?;
-        let mut config = (family.parse)(&fields)?;
+        let mut spec = match object {
+            Some(object) => Self::of_folder(path, &Fields::new(&object))?,
+            None => Self::of_project(path)?,
+        };
+        spec.read_generation_config()?;
+        Ok(spec)
+    }
+
+    fn of_folder(folder: &Path, fields: &Fields<'_>) -> Result<Self> {
+        let architectures = fields.texts("architectures")?;
+        let family = find(&architectures, fields.text("model_type")?);
+        let family = family.ok_or_else(|| unknown(folder, describe(fields)))?;
+        Ok(Self {
+            family,
+            config: (family.parse)(fields)?,
+            generation: GenerationConfig::default(),
+            files: ModelFiles::in_folder(folder),
+        })
+    }
+
+    fn of_project(path: &Path) -> Result<Self> {
+        let Some(project) = Project::find(path)? else {
+            fs::read_dir(path).map_err(Error::io(path))?;
+            return Err(unknown(path, "config.json is missing".to_string()));
+        };
+        let fields = project.fields();
+        let architecture = fields.text("arch")?.unwrap_or_default();
+        let family = find(&[architecture], fields.text("model_type")?);
+        let missing = || format!("its YAML names the architecture {}", visible(architecture));
+        let family = family.ok_or_else(|| unknown(path, missing()))?;
+        let config = (family.parse)(&fields)?;
+        let Some(vision) = &config.vision else {
+            return Err(unknown(path, missing()));
+        };
+        Ok(Self {
+            family,
+            files: project.files(vision)?,
+            generation: GenerationConfig::default(),
+            config,
+        })
+    }
+
+    fn read_generation_config(&mut self) -> Result<()> {
+        let folder = &self.files.text;
         let generation = read_object(folder, "generation_config.json")?;
         let generation = generation.as_ref().map(GenerationConfig::parse);
-        let generation = generation.transpose()?.unwrap_or_default();
-        for name in &generation.not_followed {
+        self.generation = generation.transpose()?.unwrap_or_default();
+        for name in &self.generation.not_followed {
             log::warn!(
                 "{}: generation_config.json sets `{name}`, which is not followed",
                 visible_line(folder)
             );
         }
-        if !generation.eos_token_ids.is_empty() {
-            config.eos_token_ids = generation.eos_token_ids.clone();
+        if !self.generation.eos_token_ids.is_empty() {
+            self.config.eos_token_ids = self.generation.eos_token_ids.clone();
         }
-        Ok(Self {
-            family,
-            config,
-            generation,
-        })
+        Ok(())
     }
 }
 
@@ -68,9 +111,7 @@ impl ModelSpec {
 
 /// The model type decides, as in `transformers`, where the first checkpoints of LLaMA are read though
 /// they spell their architecture `LLaMAForCausalLM`.
-fn find(fields: &Fields<'_>) -> Result<Option<&'static Family>> {
-    let architectures = fields.texts("architectures")?;
-    let model_type = fields.text("model_type")?;
+fn find(architectures: &[&str], model_type: Option<&str>) -> Option<&'static Family> {
     let is_named = |family: &&Family| {
         let mut named = architectures.iter();
         named.any(|found| family.architectures.contains(found))
@@ -78,7 +119,7 @@ fn find(fields: &Fields<'_>) -> Result<Option<&'static Family>> {
     let is_typed = |family: &&Family| model_type == Some(family.model_type);
     let is_both = |family: &&Family| is_typed(family) && is_named(family);
     if let Some(family) = FAMILIES.iter().find(is_both) {
-        return Ok(Some(family));
+        return Some(family);
     }
     let (typed, named) = (
         FAMILIES.iter().find(is_typed),
@@ -87,12 +128,12 @@ fn find(fields: &Fields<'_>) -> Result<Option<&'static Family>> {
     if let (Some(model_type), Some(named)) = (model_type, named) {
         let counts = typed.map_or("architecture", |_| "model type");
         log::warn!(
-            "config.json names the model type {} and an architecture of {}; the {counts} counts",
+            "the configuration names the model type {} and an architecture of {}; the {counts} counts",
             visible(model_type),
             named.name,
         );
     }
-    Ok(typed.or(named))
+    typed.or(named)
 }
 
 /// What the configuration says it is, when no family claims it.

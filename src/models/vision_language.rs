@@ -19,19 +19,32 @@ pub struct VisionLanguageModel<B: Backend> {
 }
 
 impl<B: VlmBackend> VisionLanguageModel<B> {
-    /// The rows of prepared tiles; `None` for a model that reads text only, or where `go_on` broke
-    /// between two layers of the encoder.
-    ///
-    /// No projector reads the question yet: one that does runs behind the prompt instead, on what the
-    /// encoder made of the tiles.
+    /// The features of prepared tiles; `None` for a model that reads text only, or where `go_on`
+    /// broke between two layers of the encoder.
     ///
     /// # Shapes
     /// - `tiles`: `[num_tiles, 3, image_size, image_size]`
-    /// - output: `[num_tiles * rows_per_tile, hidden_size]`
-    pub fn image_rows(&self, tiles: Tensor<B, 4>, go_on: GoOn<'_>) -> Option<Tensor<B, 2>> {
+    /// - output: `[num_tiles, num_features, vision_hidden_size]`
+    pub fn image_features(&self, tiles: Tensor<B, 4>, go_on: GoOn<'_>) -> Option<Tensor<B, 3>> {
         let encoder = self.visual_encoder.as_ref()?;
-        let projector = self.projector.as_ref()?;
-        let rows = projector.forward(encoder.forward_while(tiles, go_on)?);
+        encoder.forward_while(tiles, go_on)
+    }
+
+    /// Whether the rows of a picture depend on the question: they are then made behind each prompt,
+    /// of features that are kept.
+    pub fn reads_question(&self) -> bool {
+        let projector = self.projector.as_ref();
+        projector.is_some_and(Projector::reads_question)
+    }
+
+    /// The rows of features, with the ids of the question for a projector that
+    /// [reads it](Self::reads_question); `None` for a model that reads text only.
+    ///
+    /// # Shapes
+    /// - `features`: `[num_tiles, num_features, vision_hidden_size]`
+    /// - output: `[num_tiles * rows_per_tile, hidden_size]`
+    pub fn image_rows(&self, features: Tensor<B, 3>, question: &[u32]) -> Option<Tensor<B, 2>> {
+        let rows = self.projector.as_ref()?.forward(features, question);
         let [num_tiles, rows_per_tile, hidden_size] = rows.dims();
         Some(rows.reshape([num_tiles * rows_per_tile, hidden_size]))
     }
@@ -55,6 +68,8 @@ impl ProjectorConfig {
     pub fn num_rows(&self, num_features: usize) -> usize {
         match self {
             Self::Linear(_) | Self::Mlp(_) => num_features,
+            Self::Merge(config) => num_features / config.num_merged,
+            Self::QFormer(config) => config.num_query_tokens,
         }
     }
 
@@ -63,6 +78,8 @@ impl ProjectorConfig {
         match self {
             Self::Linear(config) => Projector::Linear(config.init(device)),
             Self::Mlp(config) => Projector::Mlp(config.init(device)),
+            Self::Merge(config) => Projector::Merge(config.init(device)),
+            Self::QFormer(config) => Projector::QFormer(config.init(device)),
         }
     }
 }

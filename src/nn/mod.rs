@@ -29,12 +29,13 @@ pub use feed_forward::{FeedForward, GatedMlp, Mlp};
 pub use linear::Linear;
 pub use norm::{LayerNorm, Norm, NormConfig, NormKind, RmsNorm};
 pub use projector::{
-    LinearProjector, LinearProjectorConfig, MlpProjector, MlpProjectorConfig, Projector,
+    LinearProjector, LinearProjectorConfig, MergeProjector, MergeProjectorConfig, MlpProjector,
+    MlpProjectorConfig, Projector, QFormerConfig, QFormerProjector, QFormerTextConfig,
 };
 pub use rope::{RopeConfig, RopePrecision, RopeScaling, RopeTable};
 pub(crate) use vision::EncoderSizes;
 pub use vision::{
-    ClipVisionConfig, ClipVisionTransformer, FeatureSelect, PatchEmbedding, VisualEncoder,
-    VisualEncoderConfig,
+    ClipVisionConfig, ClipVisionTransformer, EvaVisionConfig, EvaVisionTransformer, FeatureSelect,
+    PatchEmbedding, VisualEncoder, VisualEncoderConfig,
 };
 pub use weight::Weight;

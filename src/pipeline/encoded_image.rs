@@ -4,8 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use burn::tensor::Tensor;
-
+use super::image_rows::ImageContent;
 use super::multimodal::MultimodalPipeline;
 use crate::error::{RequestError, Result};
 use crate::image::ImageInput;
@@ -15,10 +14,11 @@ use crate::models::ImageLayout;
 /// Tells one opened pipeline from another. Its clones share it.
 pub(super) type Identity = Arc<()>;
 
-/// A picture that was encoded and projected: rows of the decoder's width, on the device.
+/// A picture that was encoded, on the device: its rows of the decoder's width, or, for a model that
+/// reads the question into them, the features they are made of.
 ///
 /// Encoding is the same whatever is asked, so keep this and ask again, the pipeline that encoded it
-/// or a clone of that. Clones share the rows.
+/// or a clone of that. Clones share the tensors.
 #[derive(Debug, Clone)]
 pub struct EncodedImage<B: VlmBackend> {
     inner: Arc<Inner<B>>,
@@ -30,8 +30,17 @@ struct Inner<B: VlmBackend> {
     /// The pipeline that encoded it.
     owner: Identity,
     layout: ImageLayout,
-    rows: Tensor<B, 2>,
+    content: ImageContent<B>,
     cost: Cost,
+}
+
+/// A number that was never given before.
+///
+/// A cache may outlive the pictures it was read from, so a key is never given twice; an address would
+/// be.
+pub(super) fn next_key() -> u64 {
+    static NEXT_KEY: AtomicU64 = AtomicU64::new(0);
+    NEXT_KEY.fetch_add(1, Ordering::Relaxed)
 }
 
 /// What encoding a picture took.
@@ -46,36 +55,23 @@ impl<B: VlmBackend> EncodedImage<B> {
     pub(super) fn new(
         owner: Identity,
         layout: ImageLayout,
-        rows: Tensor<B, 2>,
+        content: ImageContent<B>,
         cost: Cost,
     ) -> Self {
-        // A cache may outlive the pictures it was read from, so a key is never given twice; an address
-        // would be.
-        static NEXT_KEY: AtomicU64 = AtomicU64::new(0);
-        let key = NEXT_KEY.fetch_add(1, Ordering::Relaxed);
         Self {
             inner: Arc::new(Inner {
-                key,
+                key: next_key(),
                 owner,
                 layout,
-                rows,
+                content,
                 cost,
             }),
         }
     }
 
-    /// The rows.
-    ///
-    /// # Shapes
-    /// - `[num_rows, hidden_size]`
-    pub fn rows(&self) -> Tensor<B, 2> {
-        self.inner.rows.clone()
-    }
-
     /// Tokens that the picture takes in a prompt.
     pub fn num_rows(&self) -> usize {
-        let [num_rows, _] = self.inner.rows.dims();
-        num_rows
+        self.inner.layout.num_rows()
     }
 
     /// How it was cut, and what stands for it in a prompt.
@@ -100,11 +96,15 @@ impl<B: VlmBackend> EncodedImage<B> {
 
     /// # Errors
     /// [`RequestError::ForeignImage`] if another pipeline encoded it.
-    fn require_owner(&self, pipeline: &MultimodalPipeline<B>) -> Result<()> {
+    pub(super) fn require_owner(&self, pipeline: &MultimodalPipeline<B>) -> Result<()> {
         match Arc::ptr_eq(&self.inner.owner, pipeline.identity()) {
             true => Ok(()),
             false => Err(RequestError::ForeignImage.into()),
         }
+    }
+
+    pub(super) fn content(&self) -> &ImageContent<B> {
+        &self.inner.content
     }
 
     /// Tells this picture from every other, also from those that are gone.

@@ -9,9 +9,11 @@ use burn::tensor::{DType, Tensor, TensorData};
 
 use super::answer::{Answer, Timings};
 use super::encoded_image::{Cost, EncodedImage, Identity, RequestImage};
+use super::image_rows::ImageContent;
 use super::load_options::{KernelPolicy, LoadOptions};
 use super::open::ModelParts;
-use super::prompt::decoder_input;
+use super::prompt::{TextProcessor, decoder_input};
+use super::question::last_question;
 use super::request::{AnswerSettings, AskRequest, DEFAULT_MAX_NEW_TOKENS};
 use super::session::Session;
 use super::stream::AnswerStream;
@@ -58,6 +60,8 @@ struct Inner<B: VlmBackend> {
 /// computed yet.
 pub(super) struct RequestPlan {
     pub(super) prompt: PromptTokens,
+    /// What a projector reads of the question.
+    question: Vec<u32>,
     pub(super) options: GenerationOptions,
 }
 
@@ -66,6 +70,9 @@ pub(super) struct ShownImages<B: VlmBackend> {
     /// Those of earlier turns first.
     pub(super) all: Vec<EncodedImage<B>>,
     num_earlier: usize,
+    /// What it took to make rows of them that depend on the question.
+    pub(super) project_time: Duration,
+    pub(super) project_kernels: KernelReport,
     /// What the decoder reads, or what ended the request before all pictures were encoded.
     pub(super) input: ControlFlow<FinishReason, DecoderInput<B>>,
 }
@@ -95,15 +102,16 @@ impl<B: VlmBackend> ShownImages<B> {
 }
 
 impl<B: VlmBackend> MultimodalPipeline<B> {
-    /// Opens the model in a folder, on the backend's default device.
+    /// Opens a model, on the backend's default device: a folder, or the YAML of a MiniGPT project,
+    /// which names its files.
     ///
     /// # Errors
     ///
-    /// [`ConfigError::UnknownModel`](crate::ConfigError::UnknownModel) when the folder holds nothing
+    /// [`ConfigError::UnknownModel`](crate::ConfigError::UnknownModel) when there is nothing
     /// this crate can run, and another [`Error`] when one of its files is damaged or the device
     /// refuses the weights.
-    pub fn open(folder: impl AsRef<Path>, options: &LoadOptions) -> Result<Self> {
-        Self::open_on(folder, &B::Device::default(), options)
+    pub fn open(path: impl AsRef<Path>, options: &LoadOptions) -> Result<Self> {
+        Self::open_on(path, &B::Device::default(), options)
     }
 
     /// As [`open`](Self::open), on a device.
@@ -112,12 +120,12 @@ impl<B: VlmBackend> MultimodalPipeline<B> {
     ///
     /// As [`open`](Self::open).
     pub fn open_on(
-        folder: impl AsRef<Path>,
+        path: impl AsRef<Path>,
         device: &B::Device,
         options: &LoadOptions,
     ) -> Result<Self> {
         let started = Instant::now();
-        let parts = ModelParts::open(folder.as_ref(), device, options)?;
+        let parts = ModelParts::open(path.as_ref(), device, options)?;
         Ok(Self {
             inner: Arc::new(Inner {
                 identity: Arc::default(),
@@ -165,8 +173,8 @@ impl<B: VlmBackend> MultimodalPipeline<B> {
         let shape = pixel_values.shape();
         let data = TensorData::new(pixel_values.into_data(), shape);
         let tiles = Tensor::from_data(data, (&self.inner.device, DType::F32));
-        let (rows, kernels) = self.encode_traced(tiles, go_on)?;
-        let Some(rows) = rows else {
+        let (content, kernels) = self.encode_traced(tiles, go_on)?;
+        let Some(content) = content else {
             return Ok(None);
         };
         let cost = Cost {
@@ -175,7 +183,7 @@ impl<B: VlmBackend> MultimodalPipeline<B> {
             kernels,
         };
         let identity = self.inner.identity.clone();
-        Ok(Some(EncodedImage::new(identity, layout, rows, cost)))
+        Ok(Some(EncodedImage::new(identity, layout, content, cost)))
     }
 
     /// Prepares the pixels of a picture, the first half of [`encode`](Self::encode).
@@ -190,7 +198,8 @@ impl<B: VlmBackend> MultimodalPipeline<B> {
             .preprocess(image)
     }
 
-    /// Encodes and projects prepared tiles, the second half of [`encode`](Self::encode).
+    /// Encodes and projects prepared tiles, the second half of [`encode`](Self::encode), for a model
+    /// that reads `question` into their rows, or any other.
     ///
     /// # Shapes
     /// - `tiles`: `[num_tiles, 3, image_size, image_size]`
@@ -203,23 +212,33 @@ impl<B: VlmBackend> MultimodalPipeline<B> {
     /// # Panics
     ///
     /// If the tiles are not of the encoder's size.
-    pub fn encode_tiles(&self, tiles: Tensor<B, 4>) -> Result<Tensor<B, 2>> {
-        let (rows, _) = self.encode_traced(tiles, &ALWAYS)?;
-        Ok(rows.expect("nobody interrupts the encoding"))
+    pub fn encode_tiles(&self, tiles: Tensor<B, 4>, question: &str) -> Result<Tensor<B, 2>> {
+        let question = self.text_processor().question_ids(question)?;
+        let (content, _) = self.encode_traced(tiles, &ALWAYS)?;
+        let content = content.expect("nobody interrupts the encoding");
+        self.project(&content, &question).map(|(rows, _)| rows)
     }
 
-    /// The rows of prepared tiles, where nothing interrupted them, and which kernels ran.
+    /// What prepared tiles are for every question, where nothing interrupted them, and which kernels
+    /// ran.
     fn encode_traced(
         &self,
         tiles: Tensor<B, 4>,
         go_on: GoOn<'_>,
-    ) -> Result<(Option<Tensor<B, 2>>, KernelReport)> {
+    ) -> Result<(Option<ImageContent<B>>, KernelReport)> {
         let inner = &*self.inner;
         if inner.parts.model.visual_encoder.is_none() {
             return Err(self.text_only(1));
         }
         let tiles = tiles.cast(inner.parts.spec.config.decoder.compute);
-        let (rows, kernels) = KernelTrace::collect(|| inner.parts.model.image_rows(tiles, go_on));
+        let model = &inner.parts.model;
+        let (content, kernels) = KernelTrace::collect(|| {
+            let features = model.image_features(tiles, go_on)?;
+            match model.reads_question() {
+                true => Some(ImageContent::Features(features)),
+                false => model.image_rows(features, &[]).map(ImageContent::Rows),
+            }
+        });
         if inner.kernels == KernelPolicy::Strict {
             kernels.check_strict()?;
         }
@@ -227,7 +246,7 @@ impl<B: VlmBackend> MultimodalPipeline<B> {
             stage: "encode",
             reason,
         })?;
-        Ok((rows, kernels))
+        Ok((content, kernels))
     }
 
     /// Answers a question about one picture, as the checkpoint's `generation_config.json` says:
@@ -325,6 +344,14 @@ impl<B: VlmBackend> MultimodalPipeline<B> {
         self.inner.load_time
     }
 
+    pub(super) fn text_processor(&self) -> &TextProcessor {
+        &self.inner.parts.text_processor
+    }
+
+    pub(super) fn kernel_policy(&self) -> KernelPolicy {
+        self.inner.kernels
+    }
+
     pub(super) fn identity(&self) -> &Identity {
         &self.inner.identity
     }
@@ -374,7 +401,13 @@ impl<B: VlmBackend> MultimodalPipeline<B> {
         )?;
         let vocab_size = self.spec().config.decoder.vocab_size;
         options.check::<B>(self.tokenizer(), vocab_size)?;
-        Ok(RequestPlan { prompt, options })
+        let question = self.text_processor();
+        let question = question.question_ids(&last_question(messages))?;
+        Ok(RequestPlan {
+            prompt,
+            question,
+            options,
+        })
     }
 
     /// Encodes the pictures that are not yet, and puts them all into the places of the prompt. What
@@ -399,15 +432,20 @@ impl<B: VlmBackend> MultimodalPipeline<B> {
                 return Ok(ShownImages {
                     all,
                     num_earlier,
+                    project_time: Duration::ZERO,
+                    project_kernels: KernelReport::default(),
                     input: ControlFlow::Break(reason),
                 });
             };
             all.push(encoded);
         }
+        let rows = self.request_rows(&all, &plan.question)?;
         Ok(ShownImages {
-            input: ControlFlow::Continue(decoder_input(&plan.prompt, &all)),
+            input: ControlFlow::Continue(decoder_input(&plan.prompt, &rows.images)),
             all,
             num_earlier,
+            project_time: rows.time,
+            project_kernels: rows.kernels,
         })
     }
 
@@ -501,7 +539,7 @@ impl<B: VlmBackend> MultimodalPipeline<B> {
         }
     }
 
-    fn text_only(&self, images: usize) -> Error {
+    pub(super) fn text_only(&self, images: usize) -> Error {
         let model = self.spec().family.name.to_string();
         RequestError::TextOnlyModel { images, model }.into()
     }

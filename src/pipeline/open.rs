@@ -6,13 +6,20 @@ use burn::tensor::DType;
 
 use super::load_options::LoadOptions;
 use super::prompt::TextProcessor;
+use super::question::QuestionReader;
 use crate::error::{ConfigError, DeviceError, Error, Result, visible, visible_line};
 use crate::image::PreprocessConfig;
 use crate::kernels::VlmBackend;
-use crate::models::{ModelSpec, VisionConfig, VisionLanguageModel, read_config};
+use crate::models::{
+    ModelFiles, ModelSpec, Processor, ProjectorConfig, VisionConfig, VisionLanguageModel,
+    read_config,
+};
 use crate::nn::RopeScaling;
 use crate::text::{ChatTemplate, ConversationTemplate, TEMPLATES, Tokenizer};
 use crate::weights::{Checkpoint, LoadReport, WeightOptions, load_module};
+
+/// The folder in the model's folder that holds the tokenizer of a projector.
+const QUESTION_TOKENIZER: &str = "qformer_tokenizer";
 
 /// Everything a pipeline needs of a model folder.
 #[derive(Debug)]
@@ -29,26 +36,30 @@ pub(super) struct ModelParts<B: VlmBackend> {
 
 impl<B: VlmBackend> ModelParts<B> {
     /// Reads the small files first: what is wrong with them is told before the weights are read.
-    pub(super) fn open(folder: &Path, device: &B::Device, options: &LoadOptions) -> Result<Self> {
-        options.links.check(folder)?;
+    pub(super) fn open(path: &Path, device: &B::Device, options: &LoadOptions) -> Result<Self> {
+        if path.is_dir() {
+            options.links.check(path)?;
+        }
+        let mut spec = ModelSpec::read(path)?;
+        // What a YAML names is the user's own word; what its folders hold is not.
+        options.links.check(&spec.files.text)?;
         for adapter in &options.adapters {
             options.links.check(adapter)?;
         }
-        let mut spec = ModelSpec::read(folder)?;
         apply::<B>(options, &mut spec, device)?;
         spec.config.require_affordable(options.size_allowance.0)?;
         let context_length = context_length(&spec, options)?;
-        let text_processor = open_text_processor(folder, &spec)?;
+        let text_processor = open_text_processor(&spec)?;
         let vision = spec.config.vision.as_ref();
-        let preprocess = vision.map(|vision| open_preprocess(folder, vision));
+        let preprocess = vision.map(|vision| open_preprocess(&spec.files, vision));
         let preprocess = preprocess.transpose()?;
-        let mut checkpoint = Checkpoint::open(folder)?;
+        let mut checkpoint = Checkpoint::open_parts(&spec.files.weights)?;
         spec.config.settle_head(&checkpoint)?;
         for adapter in &options.adapters {
             checkpoint.add_adapter(adapter)?;
         }
         let (model, load_report) = load_weights(&checkpoint, &spec, device, options)?;
-        warn_of_unused(folder, &load_report);
+        warn_of_unused(path, &load_report);
         Ok(Self {
             spec,
             model,
@@ -117,10 +128,12 @@ fn context_length(spec: &ModelSpec, options: &LoadOptions) -> Result<usize> {
     }
 }
 
-fn open_text_processor(folder: &Path, spec: &ModelSpec) -> Result<TextProcessor> {
+fn open_text_processor(spec: &ModelSpec) -> Result<TextProcessor> {
+    let folder = &spec.files.text;
     let mut tokenizer = Tokenizer::open(folder)?;
     if let Some(vision) = &spec.config.vision
-        && let Some(image_token) = tokenizer.token_text(vision.image_token_id)
+        && let Some(id) = vision.image_token_id
+        && let Some(image_token) = tokenizer.token_text(id)
     {
         tokenizer = tokenizer.with_control_token(&image_token)?;
     }
@@ -132,11 +145,26 @@ fn open_text_processor(folder: &Path, spec: &ModelSpec) -> Result<TextProcessor>
     Ok(TextProcessor {
         tokenizer,
         chat_template,
+        question_reader: open_question_reader(spec)?,
     })
 }
 
+/// The tokenizer of a projector that reads the question.
+fn open_question_reader(spec: &ModelSpec) -> Result<Option<QuestionReader>> {
+    let vision = spec.config.vision.as_ref();
+    let Some(ProjectorConfig::QFormer(config)) = vision.map(|vision| &vision.projector) else {
+        return Ok(None);
+    };
+    let open = |text| QuestionReader::open(&spec.files.text.join(QUESTION_TOKENIZER), text);
+    config.text.as_ref().map(open).transpose()
+}
+
 /// Reads how pictures are prepared, and checks that this gives what the encoder reads.
-fn open_preprocess(folder: &Path, vision: &VisionConfig) -> Result<PreprocessConfig> {
+fn open_preprocess(files: &ModelFiles, vision: &VisionConfig) -> Result<PreprocessConfig> {
+    let folder = match &files.processor {
+        Processor::Folder(folder) => folder,
+        Processor::Fixed(config) => return Ok(config.clone()),
+    };
     const PROCESSOR: &str = "processor_config.json";
     const OLDER: &str = "preprocessor_config.json";
     let image_size = vision.encoder.image_size();

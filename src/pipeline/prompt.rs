@@ -1,12 +1,13 @@
 //! From messages to what a decoder reads.
 
-use super::encoded_image::EncodedImage;
+use super::image_rows::KeyedRows;
+use super::question::QuestionReader;
 use crate::error::{Result, TemplateError};
 use crate::generation::{DecoderInput, InputImage};
 use crate::kernels::{SplicedRows, VlmBackend};
 use crate::models::{ImageLayout, ModelSpec};
 use crate::text::{
-    ChatOptions, ChatTemplate, ConversationTemplate, Ending, ImageTokens, Message, Prompt,
+    Bos, ChatOptions, ChatTemplate, ConversationTemplate, Ending, ImageTokens, Message, Prompt,
     PromptTokens, Tokenizer,
 };
 
@@ -18,6 +19,8 @@ const OWN_TEMPLATE: &str = "chat_template";
 pub(super) struct TextProcessor {
     pub(super) tokenizer: Tokenizer,
     pub(super) chat_template: Option<ChatTemplate>,
+    /// For a projector that reads the question.
+    pub(super) question_reader: Option<QuestionReader>,
 }
 
 /// A prompt format.
@@ -36,10 +39,26 @@ impl TextProcessor {
         layouts: &[ImageLayout],
     ) -> Result<PromptTokens> {
         let vision = spec.config.vision.as_ref();
-        let placeholder_id = vision.map_or(0, |vision| vision.image_token_id);
+        let placeholder_id = vision.and_then(|vision| vision.image_token_id);
+        let placeholder_id = placeholder_id.unwrap_or_default();
         let images: Vec<ImageTokens> = layouts.iter().map(|plan| plan.tokens.clone()).collect();
-        let prompt = self.render(spec, template, messages)?;
+        let mut prompt = self.render(spec, template, messages)?;
+        if spec.family.chat_bos == Bos::AfterImages {
+            prompt = prompt.with_images_first();
+        }
         prompt.tokenize(&self.tokenizer, &images, placeholder_id)
+    }
+
+    /// The question as the projector reads it; nothing where it does not.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::ContextOverflow`](crate::Error::ContextOverflow) if it is longer than that can be.
+    pub(super) fn question_ids(&self, question: &str) -> Result<Vec<u32>> {
+        match &self.question_reader {
+            Some(reader) => reader.ids(question),
+            None => Ok(Vec::new()),
+        }
     }
 
     /// The strings at which the format ends an answer.
@@ -66,8 +85,8 @@ impl TextProcessor {
             Format::Own(own) => own,
         };
         let vision = spec.config.vision.as_ref();
-        let image_token =
-            vision.and_then(|vision| self.tokenizer.token_text(vision.image_token_id));
+        let image_token = vision.and_then(|vision| vision.image_token_id);
+        let image_token = image_token.and_then(|id| self.tokenizer.token_text(id));
         let options = ChatOptions {
             image_token: image_token.as_deref(),
             bos: spec.family.chat_bos,
@@ -94,7 +113,7 @@ impl TextProcessor {
 /// Joins ids and pictures; the spans of a picture take up its rows from first to last.
 pub(super) fn decoder_input<B: VlmBackend>(
     tokens: &PromptTokens,
-    images: &[EncodedImage<B>],
+    images: &[KeyedRows<B>],
 ) -> DecoderInput<B> {
     let mut used = vec![0; images.len()];
     let images = tokens.image_spans.iter().map(|span| {
@@ -102,10 +121,10 @@ pub(super) fn decoder_input<B: VlmBackend>(
         let first = used[span.image];
         used[span.image] += span.len;
         InputImage {
-            key: image.key(),
+            key: image.key,
             place: SplicedRows {
                 start: span.start,
-                rows: image.rows().slice_dim(0, first..first + span.len),
+                rows: image.rows.clone().slice_dim(0, first..first + span.len),
             },
         }
     });

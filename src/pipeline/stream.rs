@@ -43,10 +43,12 @@ impl<'a, B: VlmBackend, S: BorrowMut<Sequence<B>>> AnswerStream<'a, B, S> {
         plan: RequestPlan,
         shown: &ShownImages<B>,
     ) -> Result<Self> {
-        let mut image_kernels = KernelReport::default();
+        let mut image_kernels = shown.project_kernels.clone();
         for image in shown.of_request() {
             image_kernels.merge(image.kernels().clone());
         }
+        let mut timings = pipeline.timings(shown.of_request());
+        timings.encode += shown.project_time;
         let spans = plan.prompt.image_spans.iter();
         Ok(Self {
             usage: Usage {
@@ -54,7 +56,7 @@ impl<'a, B: VlmBackend, S: BorrowMut<Sequence<B>>> AnswerStream<'a, B, S> {
                 image_tokens: spans.map(|span| span.len).sum(),
                 generated_tokens: 0,
             },
-            timings: pipeline.timings(shown.of_request()),
+            timings,
             image_kernels,
             device: pipeline.device_name(),
             generation: Generation::new(

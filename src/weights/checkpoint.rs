@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use burn::tensor::TensorData;
 
@@ -47,6 +47,15 @@ pub struct Checkpoint {
     tensors: BTreeMap<String, FiledTensor>,
     adapters: Vec<Origin>,
     adapter_rules: Vec<KeyRule>,
+}
+
+/// One of the folders and files that the weights of a model are spread over.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CheckpointPart {
+    /// A file, or a folder that [`Checkpoint::open`] reads.
+    pub path: PathBuf,
+    /// What the names of its tensors begin with from now on: parts know nothing of each other.
+    pub prefix: &'static str,
 }
 
 #[derive(Debug)]
@@ -94,6 +103,23 @@ impl Checkpoint {
             let file = WeightFile::open(path.as_ref())?;
             file.require_at_most(MAX_SHARDS as u64, "the number of files", paths.len() as u64)?;
             checkpoint.add_all(file)?;
+        }
+        Ok(checkpoint)
+    }
+
+    /// Opens what belongs together: a tensor of a later part replaces the one of that name before.
+    ///
+    /// # Errors
+    ///
+    /// As [`open`](Self::open) for a folder, and [`open_files`](Self::open_files) for a file.
+    pub fn open_parts(parts: &[CheckpointPart]) -> Result<Self> {
+        let mut checkpoint = Self::empty();
+        for CheckpointPart { path, prefix } in parts {
+            let part = match path.is_dir() {
+                true => Self::open(path)?,
+                false => Self::open_files(&[path])?,
+            };
+            checkpoint.replace_with(part, prefix)?;
         }
         Ok(checkpoint)
     }
@@ -265,6 +291,20 @@ impl Checkpoint {
                 visible_line(self.files[first].path()),
                 visible_line(file.path())
             );
+        }
+    }
+
+    fn replace_with(&mut self, part: Self, prefix: &str) -> Result<()> {
+        let first_file = self.files.len();
+        for (name, mut tensor) in part.tensors {
+            tensor.file += first_file;
+            self.tensors.insert(format!("{prefix}{name}"), tensor);
+        }
+        self.files.extend(part.files);
+        let count = self.tensors.len() as u64;
+        match self.files.last() {
+            Some(file) => file.require_at_most(MAX_TENSORS as u64, "the number of tensors", count),
+            None => Ok(()),
         }
     }
 

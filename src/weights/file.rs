@@ -67,15 +67,25 @@ impl WeightFile {
     ///
     /// [`CheckpointError::Truncated`] if the range leaves the file; nothing is allocated then.
     pub(super) fn read(&self, offset: u64, len_bytes: u64) -> Result<Vec<u8>> {
-        let end = offset.checked_add(len_bytes);
-        let inside = end.is_some_and(|end| end <= self.len_bytes);
-        let (true, Ok(len)) = (inside, usize::try_from(len_bytes)) else {
+        self.require_range(offset, len_bytes)?;
+        let Ok(len) = usize::try_from(len_bytes) else {
             return Err(self.truncated(offset, len_bytes));
         };
         let mut buffer = bytemuck::allocation::try_zeroed_vec(len)
             .map_err(|()| Error::io(&self.path)(std::io::ErrorKind::OutOfMemory.into()))?;
         self.read_into(offset, &mut buffer)?;
         Ok(buffer)
+    }
+
+    /// # Errors
+    ///
+    /// [`CheckpointError::Truncated`] if a range leaves the file as it was opened.
+    pub(super) fn require_range(&self, offset: u64, len_bytes: u64) -> Result<()> {
+        let end = offset.checked_add(len_bytes);
+        match end.is_some_and(|end| end <= self.len_bytes) {
+            true => Ok(()),
+            false => Err(self.truncated(offset, len_bytes)),
+        }
     }
 
     pub(super) fn malformed(&self, format: &'static str, reason: impl Into<String>) -> Error {

@@ -11,8 +11,6 @@ use crate::error::Result;
 const BEGINNING_BYTES: u64 = 20;
 
 const ZIP: &[u8] = b"PK\x03\x04";
-/// Pickle protocol 2, then a magic number: what `torch.save` wrote before version 1.6.
-const LEGACY_PYTORCH: &[u8] = b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19.";
 const GIT_LFS: &[u8] = b"version https://git-";
 const GGUF: &[u8] = b"GGUF";
 
@@ -27,9 +25,8 @@ pub(super) fn read_tensors(file: &WeightFile) -> Result<BTreeMap<String, TensorE
     if beginning.starts_with(ZIP) {
         return pytorch::read_tensors(file);
     }
-    if beginning.starts_with(LEGACY_PYTORCH) {
-        let remedy = "load it with torch.load(.., weights_only=True) and save it again";
-        return Err(file.unsupported("a PyTorch file from before version 1.6", remedy));
+    if beginning.starts_with(pytorch::LEGACY_MAGIC) {
+        return pytorch::read_legacy_tensors(file);
     }
     if beginning.starts_with(GIT_LFS) {
         let remedy = "fetch the file itself, for example by `git lfs pull`";

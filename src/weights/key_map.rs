@@ -123,6 +123,13 @@ impl KeyMap {
         }
     }
 
+    /// This map and more rules.
+    #[must_use]
+    pub fn with_all(mut self, rules: impl IntoIterator<Item = KeyRule>) -> Self {
+        self.rules.extend(rules);
+        self
+    }
+
     /// The path of the parameter that the tensor `name` fills, alone or as a part of it, or `None`
     /// if it is left out.
     #[must_use]
@@ -162,6 +169,14 @@ impl KeyMap {
     pub(super) fn allows_zeros(&self, path: &str) -> bool {
         self.rules.iter().any(|rule| match rule {
             KeyRule::Zeros(pattern) => pattern.matches(path),
+            _ => false,
+        })
+    }
+
+    /// Whether the parameter `path` stays as it was built where no tensor fills it.
+    pub(super) fn is_optional(&self, path: &str) -> bool {
+        self.rules.iter().any(|rule| match rule {
+            KeyRule::Optional(pattern) => pattern.matches(path),
             _ => false,
         })
     }

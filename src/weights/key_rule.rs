@@ -42,6 +42,8 @@ pub enum KeyRule {
     /// Fills the parts of a [`Stack`](Self::Stack) with zeros whose path matches and that no tensor
     /// fills. They share the rows that the other parts leave.
     Zeros(KeyPattern),
+    /// Leaves the parameters whose path matches as they were built where no tensor fills them.
+    Optional(KeyPattern),
     /// Puts the rows of the tensors whose name in the file matches in another order.
     Regroup {
         /// Which tensors.
@@ -144,6 +146,12 @@ impl KeyRule {
     #[must_use]
     pub const fn zeros_suffix(suffix: &'static str) -> Self {
         Self::Zeros(KeyPattern::Suffix(Cow::Borrowed(suffix)))
+    }
+
+    /// See [`KeyRule::Optional`], for the paths that start with `prefix`.
+    #[must_use]
+    pub const fn optional_prefix(prefix: &'static str) -> Self {
+        Self::Optional(KeyPattern::Prefix(Cow::Borrowed(prefix)))
     }
 
     /// Another order of rows for the names that have `part` somewhere.

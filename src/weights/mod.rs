@@ -12,6 +12,7 @@ mod adapter;
 mod adapter_config;
 mod checkpoint;
 mod convert;
+mod delta;
 mod element;
 mod file;
 mod fit;
@@ -32,13 +33,15 @@ mod plan;
 mod pytorch;
 mod report;
 mod safetensors;
+mod shards;
 mod source;
 mod tensor;
 #[cfg(test)]
 mod test_files;
 mod unique_map;
 
-pub use checkpoint::Checkpoint;
+pub use checkpoint::{Checkpoint, CheckpointPart};
+pub use delta::{DeltaOptions, DeltaReport, NewRows, apply_delta};
 #[cfg(feature = "testing")]
 pub use element::ElementType;
 pub use element::WeightType;

@@ -50,7 +50,10 @@ impl<'c> Plan<'c> {
         let mut sources = BTreeMap::new();
         for parameter in parameters.floats {
             let Some(candidates) = candidates.remove(&parameter.path) else {
-                report.missing.push(missing(parameter));
+                match key_map.is_optional(&parameter.path) {
+                    true => report.kept.push(parameter.path),
+                    false => report.missing.push(missing(parameter)),
+                }
                 continue;
             };
             let mut fit = Fit {

@@ -24,7 +24,8 @@ pub struct LoadReport {
     pub unused: Vec<UnusedTensor>,
     /// Names of the tensors that a rule left out.
     pub ignored: Vec<String>,
-    /// Paths of the integer and boolean parameters, which stay as they were.
+    /// Paths of the parameters that stay as they were: integers, booleans, and those that a rule lets
+    /// do without a tensor.
     pub kept: Vec<String>,
     /// How many matrices are kept in each type; everything else is f32.
     pub matrices: BTreeMap<WeightType, usize>,
@@ -148,7 +149,7 @@ impl fmt::Display for LoadReport {
             write!(f, "; {} tensors ignored", self.ignored.len())?;
         }
         if !self.kept.is_empty() {
-            write!(f, "; {} integer parameters kept", self.kept.len())?;
+            write!(f, "; {} parameters kept", self.kept.len())?;
         }
         Ok(())
     }

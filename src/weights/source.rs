@@ -59,7 +59,11 @@ impl NamedTensor<'_> {
         self.info.shape().first().copied().unwrap_or(1)
     }
 
-    fn read_rows<T: Weight>(&self, checkpoint: &Checkpoint, rows: &Range<usize>) -> Result<Vec<T>> {
+    pub(super) fn read_rows<T: Weight>(
+        &self,
+        checkpoint: &Checkpoint,
+        rows: &Range<usize>,
+    ) -> Result<Vec<T>> {
         let (file, entry) = checkpoint.find(self.name)?;
         let entry = entry.rows(rows);
         let mut values: Vec<T> = zeros(self.name, entry.info.num_elements())?;

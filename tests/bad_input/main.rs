@@ -24,6 +24,7 @@ mod device;
 mod folder;
 mod picture;
 mod processor;
+mod project;
 mod request;
 mod sampling;
 #[path = "../support/mod.rs"]
@@ -42,6 +43,7 @@ fn cases<B: VlmBackend>() -> Vec<Case> {
         folder::cases::<B>(),
         config::cases::<B>(),
         processor::cases::<B>(),
+        project::cases::<B>(),
         weights::cases::<B>(),
         tokenizer::cases::<B>(),
         template::cases::<B>(),

@@ -11,7 +11,7 @@ use burn_vlm::nn::LogitsFor;
 use burn_vlm::{AskRequest, EncodedImage};
 
 use crate::decoding::{Case, assert_same_logits};
-use crate::fixture::{LLAVA, TEXT_MODELS, open, open_fixture};
+use crate::fixture::{IMAGE_MODELS, LLAVA, TEXT_MODELS, open, open_fixture};
 use crate::reference::values;
 use crate::support::picture;
 
@@ -68,7 +68,7 @@ fn case_across_a_border<B: VlmBackend>(border: usize) -> Result<Case<B>> {
 }
 
 fn cached_steps_equal_one_forward_over_everything<B: VlmBackend>() -> Result<()> {
-    for name in TEXT_MODELS.into_iter().chain([LLAVA]) {
+    for name in TEXT_MODELS.into_iter().chain(IMAGE_MODELS) {
         let case = fixture_case::<B>(name)?;
         let mut sequence = case.sequence(case.input.len() + 12);
         let (token_ids, steps) = case.greedy(&mut sequence, 12)?;
@@ -295,18 +295,20 @@ fn a_step_that_reads_everything_again_can_be_stopped<B: VlmBackend>() -> Result<
 }
 
 fn equal_ids_under_another_picture_are_read_again<B: VlmBackend>() -> Result<()> {
-    let case = fixture_case::<B>(LLAVA)?;
-    let mut other = case.input.clone();
-    other.images[0].key = 77;
-    other.images[0].place.rows = Tensor::ones_like(&other.images[0].place.rows);
-    let mut sequence = case.sequence(case.input.len());
-    let first = case.read(&mut sequence, &case.input)?;
-    let ours = case.read(&mut sequence, &other)?;
-    let fresh = case.read(&mut case.sequence(other.len()), &other)?;
-    assert_same_logits("another picture", &ours, &fresh, case.vocab_size());
-    assert_ne!(first, ours, "the picture decides something");
-    let again = case.read(&mut sequence, &case.input)?;
-    assert_same_logits("the first picture again", &again, &first, case.vocab_size());
+    for name in IMAGE_MODELS {
+        let case = fixture_case::<B>(name)?;
+        let mut other = case.input.clone();
+        other.images[0].key = 77;
+        other.images[0].place.rows = Tensor::ones_like(&other.images[0].place.rows);
+        let mut sequence = case.sequence(case.input.len());
+        let first = case.read(&mut sequence, &case.input)?;
+        let ours = case.read(&mut sequence, &other)?;
+        let fresh = case.read(&mut case.sequence(other.len()), &other)?;
+        assert_same_logits(name, &ours, &fresh, case.vocab_size());
+        assert_ne!(first, ours, "the picture decides something");
+        let again = case.read(&mut sequence, &case.input)?;
+        assert_same_logits(name, &again, &first, case.vocab_size());
+    }
     Ok(())
 }
 

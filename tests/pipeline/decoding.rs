@@ -21,22 +21,36 @@ pub(crate) struct Case<B: VlmBackend> {
 }
 
 impl<B: VlmBackend> Case<B> {
-    /// The prompt of a request whose pictures, in order, are `images`.
+    /// The prompt of a request whose pictures, in order, are `images`, to a model that does not read
+    /// the question into their rows.
     pub(crate) fn new(
         pipeline: MultimodalPipeline<B>,
         request: &AskRequest<EncodedImage<B>>,
         images: &[EncodedImage<B>],
     ) -> Result<Self> {
+        Self::asked(pipeline, request, images, "")
+    }
+
+    /// The same to any model; the request asks `question`.
+    pub(crate) fn asked(
+        pipeline: MultimodalPipeline<B>,
+        request: &AskRequest<EncodedImage<B>>,
+        images: &[EncodedImage<B>],
+        question: &str,
+    ) -> Result<Self> {
         let prompt = pipeline.prompt(request)?;
-        let images = prompt.image_spans.iter().map(|span| InputImage {
-            key: span.image as u64,
-            place: SplicedRows {
-                start: span.start,
-                rows: images[span.image].rows(),
-            },
+        let spans = prompt.image_spans.iter();
+        let images = spans.map(|span| -> Result<_> {
+            Ok(InputImage {
+                key: span.image as u64,
+                place: SplicedRows {
+                    start: span.start,
+                    rows: pipeline.image_rows(&images[span.image], question)?,
+                },
+            })
         });
         let input = DecoderInput {
-            images: images.collect(),
+            images: images.collect::<Result<_>>()?,
             token_ids: prompt.ids,
         };
         Ok(Self { pipeline, input })

@@ -12,6 +12,12 @@ use crate::support::{model_folder, repository};
 /// A model that sees, with random weights and 16 rows a picture.
 pub(crate) const LLAVA: &str = "llava";
 
+/// The models that see, by what makes rows of their features.
+pub(crate) const IMAGE_MODELS: [&str; 4] = [LLAVA, "minigpt4", "minigpt4_llama2", "minigpt_v2"];
+
+/// The model that sees and reads the question into the rows of a picture.
+pub(crate) const INSTRUCTBLIP: &str = "instructblip";
+
 /// The models that read text only, and rotate a position the same way in every sequence.
 pub(crate) const TEXT_MODELS: [&str; 5] = [
     "vicuna_bin",

@@ -289,7 +289,7 @@ fn of_two_spellings_of_a_setting_the_one_of_transformers_counts() -> Result<()> 
 
     let image_token = |config: serde_json::Value| {
         let vision = read(config)?.vision;
-        anyhow::Ok(vision.map(|vision| vision.image_token_id))
+        anyhow::Ok(vision.and_then(|vision| vision.image_token_id))
     };
     let llava = json!({"model_type": "llava", "image_token_id": 7, "image_token_index": 5});
     assert_eq!(image_token(llava)?, Some(7));

@@ -53,7 +53,9 @@ mod many;
 mod parity;
 mod pictures;
 mod plans;
+mod projects;
 mod prompts;
+mod questions;
 #[path = "../../examples/common/fixture.rs"]
 mod reference;
 mod report;

@@ -49,7 +49,7 @@ fn pixels_features_and_rows_equal_the_reference<B: VlmBackend>() -> Result<()> {
         )?;
         check(
             "image_embeds",
-            &values(pipeline.encode_tiles(tiles)?)?,
+            &values(pipeline.encode_tiles(tiles, &fixture.question())?)?,
             fixture,
         )
     })
@@ -68,7 +68,9 @@ fn logits_equal_the_reference<B: VlmBackend>() -> Result<()> {
     for_each_fixture::<B>(|pipeline, fixture| {
         let images = fixture.images.iter().map(|image| pipeline.encode(image));
         let images = images.collect::<burn_vlm::Result<Vec<_>>>()?;
-        let case = Case::new(pipeline.clone(), &fixture.request(&images), &images)?;
+        let question = fixture.question();
+        let request = fixture.request(&images);
+        let case = Case::asked(pipeline.clone(), &request, &images, &question)?;
         check("logits", &case.whole(&case.input)?, fixture)?;
         let generated = fixture.ids::<u32>("generated_ids")?;
         let mut sequence = case.sequence(case.input.len() + generated.len());

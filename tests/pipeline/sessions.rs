@@ -7,7 +7,7 @@ use burn_vlm::kernels::VlmBackend;
 use burn_vlm::text::Role;
 use burn_vlm::{Answer, AskRequest, EncodedImage, MultimodalPipeline, Session};
 
-use crate::fixture::{LLAVA, demo_photo, open, open_demo};
+use crate::fixture::{IMAGE_MODELS, INSTRUCTBLIP, LLAVA, demo_photo, open, open_demo};
 use crate::support::picture;
 
 laws![
@@ -93,18 +93,19 @@ fn add<B: VlmBackend>(
 }
 
 fn a_further_turn_equals_the_whole_conversation_asked_afresh<B: VlmBackend>() -> Result<()> {
-    for name in [
-        LLAVA,
+    let readers = [
         "vicuna_bin",
         "llama3_rope",
         "dynamic_rope",
         "attention_bias",
-    ] {
+    ];
+    let seeing = IMAGE_MODELS.into_iter().chain([INSTRUCTBLIP]);
+    for name in seeing.chain(readers) {
         let mut talk = Talk::<B>::new(open(name)?);
-        let photo = if name == LLAVA {
-            vec![talk.encode(3)?]
-        } else {
-            vec![]
+        let sees = talk.pipeline.spec().config.vision.is_some();
+        let photo = match sees {
+            true => vec![talk.encode(3)?],
+            false => vec![],
         };
         talk.ask(&photo, "Hi.")?;
         talk.ask(&[], "So?")?;
@@ -128,13 +129,15 @@ fn a_trained_model_goes_on_as_if_asked_afresh<B: VlmBackend>() -> Result<()> {
 }
 
 fn a_second_picture_joins_the_first<B: VlmBackend>() -> Result<()> {
-    let mut talk = Talk::<B>::new(open(LLAVA)?);
-    let (left, right) = (talk.encode(3)?, talk.encode(120)?);
-    let first = talk.ask(std::slice::from_ref(&left), FIRST)?;
-    let both = talk.ask(std::slice::from_ref(&right), FIRST)?;
-    assert_eq!(both.usage.image_tokens, 2 * first.usage.image_tokens);
-    let again = talk.ask(&[left, right], SECOND)?;
-    assert_eq!(again.usage.image_tokens, 4 * first.usage.image_tokens);
+    for name in IMAGE_MODELS.into_iter().chain([INSTRUCTBLIP]) {
+        let mut talk = Talk::<B>::new(open(name)?);
+        let (left, right) = (talk.encode(3)?, talk.encode(120)?);
+        let first = talk.ask(std::slice::from_ref(&left), FIRST)?;
+        let both = talk.ask(std::slice::from_ref(&right), FIRST)?;
+        assert_eq!(both.usage.image_tokens, 2 * first.usage.image_tokens);
+        let again = talk.ask(&[left, right], SECOND)?;
+        assert_eq!(again.usage.image_tokens, 4 * first.usage.image_tokens);
+    }
     Ok(())
 }
 

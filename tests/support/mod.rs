@@ -21,11 +21,19 @@ pub(crate) fn model_folder(name: &str) -> PathBuf {
 
 /// Copies the checkpoint of a fixture into `folder`, where it may be damaged.
 pub(crate) fn copy_model(name: &str, folder: &Path) {
-    let from = model_folder(name);
-    for entry in fs::read_dir(&from).expect("the fixture is part of the repository") {
+    copy_folder(&model_folder(name), folder);
+}
+
+fn copy_folder(from: &Path, to: &Path) {
+    for entry in fs::read_dir(from).expect("the fixture is part of the repository") {
         let path = entry.expect("a readable folder").path();
-        let name = path.file_name().expect("an entry of a folder has a name");
-        fs::copy(&path, folder.join(name)).expect("a temporary folder takes a file");
+        let copy = to.join(path.file_name().expect("an entry of a folder has a name"));
+        if path.is_dir() {
+            fs::create_dir(&copy).expect("a temporary folder takes a folder");
+            copy_folder(&path, &copy);
+        } else {
+            fs::copy(&path, copy).expect("a temporary folder takes a file");
+        }
     }
 }
 

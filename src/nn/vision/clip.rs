@@ -4,11 +4,9 @@ use burn::module::{Module, Param};
 use burn::nn::Initializer;
 use burn::tensor::{Tensor, backend::Backend};
 
+use super::layer::{VisionLayer, VisionLayerConfig, run_layers};
 use super::patch_embedding::PatchEmbedding;
-use crate::kernels::{ALWAYS, Activation, GoOn, KvView, KvViews, VlmBackend};
-use crate::nn::attention::SelfAttention;
-use crate::nn::feed_forward::Mlp;
-use crate::nn::linear::Linear;
+use crate::kernels::{ALWAYS, Activation, GoOn, VlmBackend};
 use crate::nn::norm::LayerNorm;
 
 /// Sizes of a [`ClipVisionTransformer`], under Hugging Face's names.
@@ -43,6 +41,27 @@ pub enum FeatureSelect {
     ClassAndPatches,
 }
 
+impl FeatureSelect {
+    /// Features given out for a picture of `num_patches`.
+    pub(super) fn num_features(self, num_patches: usize) -> usize {
+        match self {
+            Self::Patches => num_patches,
+            Self::ClassAndPatches => num_patches + 1,
+        }
+    }
+
+    /// # Shapes
+    /// - `hidden`: `[num_tiles, num_patches + 1, hidden_size]`, the class token first
+    /// - output: `[num_tiles, num_features, hidden_size]`
+    pub(super) fn of<B: Backend>(self, hidden: Tensor<B, 3>) -> Tensor<B, 3> {
+        let [_, seq_len, _] = hidden.dims();
+        match self {
+            Self::ClassAndPatches => hidden,
+            Self::Patches => hidden.slice_dim(1, 1..seq_len),
+        }
+    }
+}
+
 impl ClipVisionConfig {
     /// Patches of a picture.
     pub fn num_patches(&self) -> usize {
@@ -51,15 +70,19 @@ impl ClipVisionConfig {
 
     /// Features given out for a picture.
     pub fn num_features(&self) -> usize {
-        match self.select {
-            FeatureSelect::Patches => self.num_patches(),
-            FeatureSelect::ClassAndPatches => self.num_patches() + 1,
-        }
+        self.select.num_features(self.num_patches())
     }
 
     /// Builds the encoder with random weights on `device`, each made when first used.
     pub fn init<B: Backend>(&self, device: &B::Device) -> ClipVisionTransformer<B> {
-        let layers = (0..self.num_hidden_layers).map(|_| ClipLayer::new(self, device));
+        let sizes = VisionLayerConfig {
+            hidden_size: self.hidden_size,
+            intermediate_size: self.intermediate_size,
+            num_attention_heads: self.num_attention_heads,
+            hidden_act: self.hidden_act,
+            layer_norm_eps: self.layer_norm_eps,
+        };
+        let layers = (0..self.num_hidden_layers).map(|_| VisionLayer::new(&sizes, device));
         let normal = Initializer::Normal {
             mean: 0.0,
             std: 0.02,
@@ -110,32 +133,7 @@ struct PositionEmbedding<B: Backend> {
 
 #[derive(Module, Debug)]
 struct ClipEncoder<B: Backend> {
-    layers: Vec<ClipLayer<B>>,
-}
-
-#[derive(Module, Debug)]
-struct ClipLayer<B: Backend> {
-    self_attn: SelfAttention<B>,
-    layer_norm1: LayerNorm<B>,
-    mlp: Mlp<B>,
-    layer_norm2: LayerNorm<B>,
-}
-
-impl<B: Backend> ClipLayer<B> {
-    fn new(config: &ClipVisionConfig, device: &B::Device) -> Self {
-        let norm = || LayerNorm::new(config.hidden_size, config.layer_norm_eps, device);
-        Self {
-            self_attn: SelfAttention::new(config.hidden_size, config.num_attention_heads, device),
-            layer_norm1: norm(),
-            mlp: Mlp::new(
-                config.hidden_size,
-                config.intermediate_size,
-                config.hidden_act,
-                Linear::maker(true, device),
-            ),
-            layer_norm2: norm(),
-        }
-    }
+    layers: Vec<VisionLayer<B>>,
 }
 
 impl<B: VlmBackend> ClipVisionTransformer<B> {
@@ -170,20 +168,10 @@ impl<B: VlmBackend> ClipVisionTransformer<B> {
         let embedded = self.embeddings.forward(pixel_values);
         let [_, seq_len, hidden_size] = embedded.dims();
         let embedded = embedded.reshape([num_tiles * seq_len, hidden_size]);
-        let mut hidden = self.pre_layrnorm.forward(embedded);
-        let whole = (0..num_tiles).map(|tile| KvView::of(tile, seq_len));
-        let views = KvViews::new(whole.collect(), &hidden.device());
-        for layer in &self.encoder.layers {
-            if go_on().is_break() {
-                return None;
-            }
-            hidden = layer.forward(hidden, &views);
-        }
-        let hidden = hidden.reshape([num_tiles, seq_len, hidden_size]);
-        Some(match self.select {
-            FeatureSelect::ClassAndPatches => hidden,
-            FeatureSelect::Patches => hidden.slice_dim(1, 1..seq_len),
-        })
+        let hidden = self.pre_layrnorm.forward(embedded);
+        let hidden = run_layers(&self.encoder.layers, hidden, num_tiles, go_on)?;
+        let features = hidden.reshape([num_tiles, seq_len, hidden_size]);
+        Some(self.select.of(features))
     }
 }
 
@@ -196,14 +184,5 @@ impl<B: VlmBackend> ClipEmbeddings<B> {
         let class = class.reshape([1, 1, hidden_size]).repeat_dim(0, num_tiles);
         let positions = self.position_embedding.weight.val().cast(dtype);
         Tensor::cat(vec![class, patches], 1) + positions.unsqueeze()
-    }
-}
-
-impl<B: VlmBackend> ClipLayer<B> {
-    fn forward(&self, hidden: Tensor<B, 2>, views: &KvViews<B>) -> Tensor<B, 2> {
-        let normed = self.layer_norm1.forward(hidden.clone());
-        let hidden = self.self_attn.forward(normed, views, hidden);
-        let normed = self.layer_norm2.forward(hidden.clone());
-        self.mlp.forward(normed, hidden)
     }
 }

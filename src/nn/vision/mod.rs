@@ -1,12 +1,16 @@
 //! Visual encoders: pixels in, patch features out.
 
 mod clip;
+mod eva;
+mod layer;
 mod patch_embedding;
+mod position_table;
 
 use burn::module::Module;
 use burn::tensor::{Tensor, backend::Backend};
 
 pub use clip::{ClipVisionConfig, ClipVisionTransformer, FeatureSelect};
+pub use eva::{EvaVisionConfig, EvaVisionTransformer};
 pub use patch_embedding::PatchEmbedding;
 
 use crate::kernels::{ALWAYS, GoOn, VlmBackend};
@@ -17,6 +21,8 @@ use crate::kernels::{ALWAYS, GoOn, VlmBackend};
 pub enum VisualEncoderConfig {
     /// The vision half of CLIP.
     Clip(ClipVisionConfig),
+    /// EVA-CLIP's vision transformer.
+    Eva(EvaVisionConfig),
 }
 
 /// What the cost of an encoder follows from.
@@ -41,6 +47,13 @@ impl VisualEncoderConfig {
                 num_layers: config.num_hidden_layers,
                 num_heads: config.num_attention_heads,
             },
+            Self::Eva(config) => EncoderSizes {
+                num_rows: config.num_patches() + 1,
+                hidden_size: config.hidden_size,
+                intermediate_size: config.intermediate_size,
+                num_layers: config.num_hidden_layers,
+                num_heads: config.num_attention_heads,
+            },
         }
     }
 
@@ -48,6 +61,7 @@ impl VisualEncoderConfig {
     pub fn image_size(&self) -> usize {
         match self {
             Self::Clip(config) => config.image_size,
+            Self::Eva(config) => config.image_size,
         }
     }
 
@@ -55,6 +69,7 @@ impl VisualEncoderConfig {
     pub fn num_features(&self) -> usize {
         match self {
             Self::Clip(config) => config.num_features(),
+            Self::Eva(config) => config.num_features(),
         }
     }
 
@@ -62,6 +77,7 @@ impl VisualEncoderConfig {
     pub fn init<B: Backend>(&self, device: &B::Device) -> VisualEncoder<B> {
         match self {
             Self::Clip(config) => VisualEncoder::Clip(config.init(device)),
+            Self::Eva(config) => VisualEncoder::Eva(config.init(device)),
         }
     }
 }
@@ -71,6 +87,8 @@ impl VisualEncoderConfig {
 pub enum VisualEncoder<B: Backend> {
     /// The vision half of CLIP (Radford et al. 2021).
     Clip(ClipVisionTransformer<B>),
+    /// EVA-CLIP's vision transformer (Fang et al. 2022).
+    Eva(EvaVisionTransformer<B>),
 }
 
 impl<B: VlmBackend> VisualEncoder<B> {
@@ -98,6 +116,7 @@ impl<B: VlmBackend> VisualEncoder<B> {
     ) -> Option<Tensor<B, 3>> {
         match self {
             Self::Clip(encoder) => encoder.forward_while(pixel_values, go_on),
+            Self::Eva(encoder) => encoder.forward_while(pixel_values, go_on),
         }
     }
 }

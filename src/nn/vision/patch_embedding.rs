@@ -31,6 +31,14 @@ impl<B: Backend> PatchEmbedding<B> {
             patch_size,
         }
     }
+
+    /// The same with a bias.
+    pub fn with_bias(hidden_size: usize, patch_size: usize, device: &B::Device) -> Self {
+        Self {
+            bias: Some(Initializer::Zeros.init([hidden_size], device)),
+            ..Self::new(hidden_size, patch_size, device)
+        }
+    }
 }
 
 impl<B: VlmBackend> PatchEmbedding<B> {

@@ -420,3 +420,22 @@ mod links {
         assert!(matches!(error, Error::Io { .. }), "{error}");
     }
 }
+
+#[test]
+fn a_later_part_replaces_what_an_earlier_one_holds() {
+    let one = f32_safetensors(&[("w", &[1]), ("x", &[1])]);
+    let two = f32_safetensors(&[("w", &[2])]);
+    let folder = folder(&[("one.safetensors", &one), ("two.safetensors", &two)]);
+    let part = |name: &str, prefix| CheckpointPart {
+        path: folder.path().join(name),
+        prefix,
+    };
+    let open = |parts: &[CheckpointPart]| Checkpoint::open_parts(parts).unwrap();
+    let apart = open(&[part("one.safetensors", "a."), part("two.safetensors", "b.")]);
+    let names: Vec<_> = apart.iter().map(|(name, _)| name).collect();
+    assert_eq!(names, ["a.w", "a.x", "b.w"]);
+    let joined = open(&[part("one.safetensors", ""), part("two.safetensors", "")]);
+    let values = |name| joined.read(name).unwrap().to_f32().unwrap();
+    assert_eq!(values("w"), [0.0, 1.0]);
+    assert_eq!(values("x"), [0.0]);
+}

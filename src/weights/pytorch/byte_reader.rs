@@ -15,6 +15,11 @@ impl<'a> ByteReader<'a> {
         Some(taken)
     }
 
+    /// How many bytes are left.
+    pub(super) fn rest_len(&self) -> usize {
+        self.rest.len()
+    }
+
     /// The bytes before the next line feed, which is consumed too.
     pub(super) fn line(&mut self) -> Option<&'a [u8]> {
         let len = self.rest.iter().position(|byte| *byte == b'\n')?;

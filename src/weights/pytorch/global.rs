@@ -17,7 +17,7 @@ impl Global {
     pub(super) fn from_names(module: &str, name: &str) -> Option<Self> {
         Some(match (module, name) {
             ("collections", "OrderedDict") => Self::OrderedDict,
-            ("torch._utils", "_rebuild_tensor_v2") => Self::RebuildTensor,
+            ("torch._utils", "_rebuild_tensor" | "_rebuild_tensor_v2") => Self::RebuildTensor,
             ("torch._utils", "_rebuild_parameter") => Self::RebuildParameter,
             ("torch", "DoubleStorage") => Self::Storage(ElementType::F64),
             ("torch", "FloatStorage") => Self::Storage(ElementType::F32),

@@ -7,8 +7,7 @@ use crate::weights::element::ElementType;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Value {
     None,
-    /// Which of the two nobody asks.
-    Bool,
+    Bool(bool),
     /// Its value nobody asks.
     Float,
     Int(i64),
@@ -32,14 +31,16 @@ pub(super) struct StorageId(usize);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct TensorId(usize);
 
-/// Memory that tensors are views of; an entry of the archive.
+/// Memory that tensors are views of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Storage<'a> {
     pub(super) element_type: ElementType,
-    /// Name of the entry in the archive's `data` folder.
+    /// Its name: in an archive, that of the entry in the folder `data`.
     pub(super) key: &'a str,
     /// Elements.
     pub(super) len: usize,
+    /// The first element that counts: a storage may be a part of the one that is stored.
+    pub(super) first: usize,
 }
 
 /// A tensor: a window on a storage, counted in elements.
@@ -121,6 +122,10 @@ impl<'a> Heap<'a> {
 
     pub(super) fn storage(&self, id: StorageId) -> Storage<'a> {
         self.storages[id.0]
+    }
+
+    pub(super) fn storages(&self) -> impl Iterator<Item = Storage<'a>> {
+        self.storages.iter().copied()
     }
 
     pub(super) fn tensor(&self, id: TensorId) -> &View {

@@ -1,5 +1,5 @@
 //! The files of `torch.save`: a zip archive of one pickle, which describes the tensors, and one
-//! stored entry for the memory of each.
+//! stored entry for the memory of each; or, from before version 1.6, the same one behind the other.
 //!
 //! burn-store's reader is not used: it ignores strides, so that a transposed view loads as wrong
 //! numbers; it opens the archive again for every tensor; and it allocates what the pickle declares.
@@ -7,6 +7,7 @@
 mod byte_reader;
 mod global;
 mod heap;
+mod legacy;
 mod opcode;
 mod pickle;
 mod state_dict;
@@ -15,7 +16,7 @@ mod zip;
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, HashMap};
 
-use self::heap::{Heap, Storage, View};
+use self::heap::{Heap, Storage, Value, View};
 use self::pickle::PickleError;
 use self::state_dict::StateDictError;
 use self::zip::{Archive, Extent};
@@ -29,6 +30,8 @@ const FORMAT: &str = "PyTorch";
 
 const PICKLE_NAME: &str = "data.pkl";
 
+pub(super) use self::legacy::MAGIC as LEGACY_MAGIC;
+
 /// The tensors of a PyTorch file, by name.
 ///
 /// # Errors
@@ -41,24 +44,28 @@ pub(super) fn read_tensors(file: &WeightFile) -> Result<BTreeMap<String, TensorE
     check_byte_order(file, &archive, folder)?;
     let pickle = read_entry(file, &archive, &format!("{folder}{PICKLE_NAME}"))?;
     let (heap, root) = pickle::load(&pickle).map_err(|error| pickle_error(file, error))?;
-    let named = state_dict::tensors(&heap, root).map_err(|error| state_dict_error(file, error))?;
-    let mut storages = Storages {
+    let storages = Storages {
         file,
-        archive: &archive,
-        folder,
+        archive: Some((&archive, folder)),
         located: HashMap::new(),
     };
-    let mut tensors = BTreeMap::new();
-    for (name, id) in named {
-        check_name_and_rank(file, &name, heap.tensor(id).shape.len())?;
-        let entry = storages.place(&name, &heap, heap.tensor(id))?;
-        match tensors.entry(name) {
-            Entry::Vacant(vacant) => vacant.insert(entry),
-            Entry::Occupied(occupied) => return Err(duplicate(file, occupied.key())),
-        };
-    }
-    storages.require_disjoint()?;
-    Ok(tensors)
+    storages.tensors(&heap, root)
+}
+
+/// The tensors of a PyTorch file from before version 1.6, by name.
+///
+/// # Errors
+///
+/// As [`read_tensors`].
+pub(super) fn read_legacy_tensors(file: &WeightFile) -> Result<BTreeMap<String, TensorEntry>> {
+    let pickles = legacy::Pickles::read(file)?;
+    let (heap, root, located) = pickles.describe(file)?;
+    let storages = Storages {
+        file,
+        archive: None,
+        located,
+    };
+    storages.tensors(&heap, root)
 }
 
 /// The folder of the archive that holds the pickle, with its slash.
@@ -100,12 +107,30 @@ fn read_entry(file: &WeightFile, archive: &Archive, name: &str) -> Result<Vec<u8
 /// The storages that tensors of one file have named so far.
 struct Storages<'s, 'p> {
     file: &'s WeightFile,
-    archive: &'s Archive<'s>,
-    folder: &'s str,
+    /// The archive and the folder in it that hold those which are not located yet.
+    archive: Option<(&'s Archive<'s>, &'s str)>,
     located: HashMap<&'p str, Extent>,
 }
 
 impl<'p> Storages<'_, 'p> {
+    /// Finds the tensors that `root` holds, and where they lie.
+    fn tensors(mut self, heap: &Heap<'p>, root: Value) -> Result<BTreeMap<String, TensorEntry>> {
+        let file = self.file;
+        let named =
+            state_dict::tensors(heap, root).map_err(|error| state_dict_error(file, error))?;
+        let mut tensors = BTreeMap::new();
+        for (name, id) in named {
+            check_name_and_rank(file, &name, heap.tensor(id).shape.len())?;
+            let entry = self.place(&name, heap, heap.tensor(id))?;
+            match tensors.entry(name) {
+                Entry::Vacant(vacant) => vacant.insert(entry),
+                Entry::Occupied(occupied) => return Err(duplicate(file, occupied.key())),
+            };
+        }
+        self.require_disjoint()?;
+        Ok(tensors)
+    }
+
     /// Turns a view into a range of the file, if all of it lies inside its storage.
     fn place(&mut self, name: &str, heap: &Heap<'p>, view: &View) -> Result<TensorEntry> {
         let storage = heap.storage(view.storage);
@@ -117,16 +142,17 @@ impl<'p> Storages<'_, 'p> {
             let reason = format!("is {place}, more than its storage of {len} elements");
             self.file.invalid_tensor(name, reason)
         };
+        let first = storage.first.checked_add(view.offset);
         let end = layout
             .span(&view.shape)
-            .and_then(|span| span.checked_add(view.offset));
+            .and_then(|span| span.checked_add(first?));
         // A view that repeats elements has more of them than bytes are there to pay for.
         let len = num_elements(&view.shape);
         if end.is_none_or(|end| end > storage.len) || len.is_none_or(|len| len > storage.len) {
             return Err(outside());
         }
         let info = TensorInfo::new(storage.element_type, view.shape.clone()).ok_or_else(outside)?;
-        let skipped = view.offset * storage.element_type.size_bytes();
+        let skipped = (storage.first + view.offset) * storage.element_type.size_bytes();
         Ok(TensorEntry {
             info,
             offset: extent.start + skipped as u64,
@@ -138,13 +164,18 @@ impl<'p> Storages<'_, 'p> {
         let extent = match self.located.get(storage.key) {
             Some(extent) => *extent,
             None => {
-                let entry = format!("{}data/{}", self.folder, storage.key);
+                let found = match self.archive {
+                    Some((archive, folder)) => {
+                        archive.locate(&format!("{folder}data/{}", storage.key))?
+                    }
+                    None => None,
+                };
                 let missing = || {
                     let key = visible(storage.key);
                     self.file
                         .invalid_tensor(name, format!("is in the missing storage {key}"))
                 };
-                self.archive.locate(&entry)?.ok_or_else(missing)?
+                found.ok_or_else(missing)?
             }
         };
         let needed = storage.len.checked_mul(storage.element_type.size_bytes());

@@ -31,6 +31,11 @@ type Result<T> = std::result::Result<T, PickleError>;
 
 /// Reads a pickle: its tables, and the value it stands for.
 pub(super) fn load(bytes: &[u8]) -> Result<(Heap<'_>, Value)> {
+    load_front(bytes).map(|(heap, root, _)| (heap, root))
+}
+
+/// As [`load`], from the front of `bytes`; returns also how many bytes it takes.
+pub(super) fn load_front(bytes: &[u8]) -> Result<(Heap<'_>, Value, usize)> {
     let mut machine = Machine {
         reader: ByteReader::new(bytes),
         heap: Heap::default(),
@@ -46,7 +51,8 @@ pub(super) fn load(bytes: &[u8]) -> Result<(Heap<'_>, Value)> {
         }
     }
     let root = machine.pop()?;
-    Ok((machine.heap, root))
+    let len = bytes.len() - machine.reader.rest_len();
+    Ok((machine.heap, root, len))
 }
 
 struct Machine<'a> {
@@ -67,7 +73,9 @@ impl<'a> Machine<'a> {
             opcode::FRAME => self.bytes(8).map(drop),
             opcode::MARK => self.mark(),
             opcode::NONE => self.push(Value::None),
-            opcode::NEW_TRUE | opcode::NEW_FALSE => self.push(Value::Bool),
+            opcode::NEW_TRUE | opcode::NEW_FALSE => {
+                self.push(Value::Bool(code == opcode::NEW_TRUE))
+            }
             opcode::BIN_FLOAT => self.bytes(8).and_then(|_| self.push(Value::Float)),
             opcode::BIN_INT | opcode::BIN_INT_1 | opcode::BIN_INT_2 => self.integer(code),
             opcode::LONG_1 => self.long(),
@@ -270,7 +278,8 @@ impl<'a> Machine<'a> {
         }
     }
 
-    /// The name of a storage: `("storage", type, key, device, elements)`.
+    /// The name of a storage: `("storage", type, key, device, elements)`, before version 1.6 followed
+    /// by the part of it that is meant.
     fn storage(&mut self) -> Result<()> {
         let id = self.pop()?;
         let storage = parse_storage(&self.heap, id)
@@ -356,6 +365,7 @@ fn parse_storage<'a>(heap: &Heap<'a>, id: Value) -> Option<Storage<'a>> {
         key,
         _,
         Value::Int(len),
+        ref part @ ..,
     ] = *heap.sequence(id)?
     else {
         return None;
@@ -363,13 +373,27 @@ fn parse_storage<'a>(heap: &Heap<'a>, id: Value) -> Option<Storage<'a>> {
     if heap.text(kind)? != "storage" {
         return None;
     }
+    let first = match *part {
+        [] | [Value::None] => 0,
+        [part] => first_of_part(heap, part)?,
+        _ => return None,
+    };
     // The key becomes a name once for each tensor; real ones are short numbers.
     let key = heap.text(key).filter(|key| key.len() <= MAX_KEY_BYTES)?;
     Some(Storage {
         element_type,
         key,
         len: usize::try_from(len).ok()?,
+        first,
     })
+}
+
+/// `(key, first, elements)`: a part of a storage that is a storage itself.
+fn first_of_part(heap: &Heap, part: Value) -> Option<usize> {
+    match *heap.sequence(part)? {
+        [_, Value::Int(first), Value::Int(_)] => usize::try_from(first).ok(),
+        _ => None,
+    }
 }
 
 fn lengths(heap: &Heap, value: Value) -> Option<Vec<usize>> {

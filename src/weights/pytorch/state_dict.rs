@@ -132,6 +132,7 @@ mod tests {
             element_type: ElementType::F32,
             key: "0",
             len: 1,
+            first: 0,
         });
         let Value::Storage(storage) = storage else {
             panic!("a storage was added");

@@ -106,7 +106,7 @@ fn a_pickle_that_asks_for_a_python_object_is_refused_by_its_name() {
 
 #[test]
 fn what_torch_does_not_write_is_refused() {
-    for file in ["compressed.bin", "big_endian.bin", "legacy.bin"] {
+    for file in ["compressed.bin", "big_endian.bin", "legacy_big_endian.bin"] {
         let error = checkpoint_error(open(file));
         assert!(
             matches!(error, CheckpointError::Unsupported { .. }),
@@ -118,6 +118,46 @@ fn what_torch_does_not_write_is_refused() {
         matches!(error, CheckpointError::Malformed { .. }),
         "{error}"
     );
+    let error = checkpoint_error(open("legacy_truncated.bin"));
+    assert!(
+        matches!(error, CheckpointError::Truncated { .. }),
+        "{error}"
+    );
+}
+
+#[test]
+fn an_old_file_is_cut_or_changed_anywhere_without_a_panic() {
+    let whole = std::fs::read(pytorch_fixtures().join("legacy_views.bin")).unwrap();
+    let read = |bytes: &[u8]| {
+        let folder = folder(&[("old.bin", bytes)]);
+        Checkpoint::open_files(&[folder.path().join("old.bin")])
+    };
+    for len in 20..whole.len() {
+        assert!(read(&whole[..len]).is_err(), "the first {len} bytes");
+    }
+    for at in 0..whole.len() {
+        let mut changed = whole.clone();
+        changed[at] ^= 0xff;
+        // Either it is refused, or what changed was a number or a name.
+        if let Ok(checkpoint) = read(&changed) {
+            for (name, _) in checkpoint.iter() {
+                checkpoint.read(name).unwrap();
+            }
+        }
+    }
+}
+
+#[test]
+fn an_old_storage_that_counts_more_than_the_file_has_is_refused_unread() {
+    let mut bytes = std::fs::read(pytorch_fixtures().join("legacy_part.bin")).unwrap();
+    let count = bytes.len() - 6 * 4 - 8;
+    for (elements, is_truncated) in [(7u64, true), (u64::MAX, false), (5, false)] {
+        bytes[count..count + 8].copy_from_slice(&elements.to_le_bytes());
+        let folder = folder(&[("old.bin", &bytes)]);
+        let error = checkpoint_error(Checkpoint::open_files(&[folder.path().join("old.bin")]));
+        let found = matches!(error, CheckpointError::Truncated { .. });
+        assert_eq!(found, is_truncated, "{elements} elements: {error}");
+    }
 }
 
 #[test]
@@ -252,8 +292,7 @@ fn storages_that_share_bytes_are_refused() {
         .collect();
     let storages = Storages {
         file: &file,
-        archive: &archive,
-        folder: "archive/",
+        archive: Some((&archive, "archive/")),
         located,
     };
     let error = checkpoint_error(storages.require_disjoint());

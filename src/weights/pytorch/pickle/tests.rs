@@ -19,7 +19,7 @@ fn plain_values_are_read() {
     let entries = heap.dict(root).unwrap();
     assert_eq!(entries[0], (Value::Int(5), Value::Int(-1)));
     assert_eq!(entries[1], (Value::Int(256), Value::None));
-    assert_eq!(entries[2], (Value::Bool, Value::Bool));
+    assert_eq!(entries[2], (Value::Bool(true), Value::Bool(false)));
     assert_eq!(entries[3], (Value::Int(-2), Value::Float));
 }
 

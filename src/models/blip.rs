@@ -1,0 +1,207 @@
+//! What BLIP-2 and the systems built on it have in common: EVA-CLIP and the Q-Former.
+
+use std::borrow::Cow;
+
+use super::fields::Fields;
+use crate::error::Result;
+use crate::nn::{Activation, EvaVisionConfig, FeatureSelect, QFormerConfig, QFormerTextConfig};
+use crate::weights::{KeyPattern, KeyRule};
+
+const MAX_WIDTH: usize = 1 << 16;
+const MAX_LAYERS: usize = 512;
+const MAX_IMAGE_SIZE: usize = 4096;
+/// Most patches of a picture: attention between them takes memory by the square.
+const MAX_PATCHES: usize = 1 << 16;
+/// Most learned queries.
+const MAX_QUERIES: usize = 1 << 12;
+
+/// EVA's names in its own file, behind `visual_encoder.`.
+pub(super) const EVA_KEYS: &[KeyRule] = &[
+    // Classifies; nobody reads it.
+    KeyRule::ignore_prefix("visual_encoder.head."),
+    KeyRule::ignore_prefix("visual_encoder.norm."),
+    KeyRule::ignore_prefix("visual_encoder.fc_norm."),
+    KeyRule::reshape_suffix("patch_embed.proj.weight"),
+    KeyRule::rename_prefix("visual_encoder.cls_token", "visual_encoder.class_embedding"),
+    KeyRule::rename_prefix(
+        "visual_encoder.pos_embed",
+        "visual_encoder.position_embedding",
+    ),
+    KeyRule::rename_prefix(
+        "visual_encoder.patch_embed.proj.",
+        "visual_encoder.patch_embedding.",
+    ),
+    KeyRule::rename_prefix("visual_encoder.blocks.", "visual_encoder.layers."),
+    KeyRule::rename_part(".attn.qkv.", ".self_attn.qkv_proj."),
+    KeyRule::rename_part(".attn.proj.", ".self_attn.out_proj."),
+    KeyRule::rename_part(".attn.", ".self_attn."),
+    KeyRule::rename_part(".norm1.", ".layer_norm1."),
+    KeyRule::rename_part(".norm2.", ".layer_norm2."),
+    KeyRule::rename_prefix("ln_vision.", "visual_encoder.post_layernorm."),
+    // Queries and values have a bias, keys have none.
+    KeyRule::stack(
+        &["self_attn.q_bias", "self_attn.k_bias", "self_attn.v_bias"],
+        "self_attn.qkv_proj.bias",
+    ),
+    KeyRule::zeros_suffix("self_attn.k_bias"),
+];
+
+/// The Q-Former's names in BERT's original layout.
+pub(super) const QFORMER_KEYS: &[KeyRule] = &[
+    KeyRule::ignore_suffix("embeddings.position_ids"),
+    KeyRule::rename_prefix("query_tokens", "projector.query_tokens"),
+    KeyRule::rename_prefix("Qformer.bert.embeddings.LayerNorm.", "projector.layernorm."),
+    KeyRule::rename_prefix("Qformer.bert.encoder.layer.", "projector.layers."),
+    KeyRule::rename_part(".crossattention.self.query.", ".cross_attention.q_proj."),
+    KeyRule::rename_part(".crossattention.self.", ".cross_attention."),
+    KeyRule::rename_part(
+        ".crossattention.output.dense.",
+        ".cross_attention.out_proj.",
+    ),
+    KeyRule::rename_part(
+        ".crossattention.output.LayerNorm.",
+        ".cross_attention_norm.",
+    ),
+    KeyRule::rename_part(".attention.self.", ".attention."),
+    KeyRule::rename_part(".attention.output.dense.", ".attention.out_proj."),
+    KeyRule::rename_part(".attention.output.LayerNorm.", ".attention_norm."),
+    KeyRule::rename_part(".intermediate_query.dense.", ".mlp.fc1."),
+    KeyRule::rename_part(".output_query.dense.", ".mlp.fc2."),
+    KeyRule::rename_part(".output_query.LayerNorm.", ".mlp_norm."),
+    // The half that reads text.
+    KeyRule::rename_prefix(
+        "Qformer.bert.embeddings.word_embeddings.",
+        "projector.text.word_embeddings.",
+    ),
+    KeyRule::rename_prefix(
+        "Qformer.bert.embeddings.position_embeddings.weight",
+        "projector.text.position_embeddings",
+    ),
+    KeyRule::rename_part(".intermediate.dense.", ".text_mlp.fc1."),
+    KeyRule::rename_part(".output.dense.", ".text_mlp.fc2."),
+    KeyRule::rename_part(".output.LayerNorm.", ".text_norm."),
+    KeyRule::stack(
+        &["attention.query.", "attention.key.", "attention.value."],
+        "attention.qkv_proj.",
+    ),
+    KeyRule::stack(
+        &["cross_attention.key.", "cross_attention.value."],
+        "cross_attention.kv_proj.",
+    ),
+];
+
+/// Leaves out what begins with `part` and one of `layers`.
+pub(super) fn without_layers(
+    part: &str,
+    layers: std::ops::Range<usize>,
+    behind: &str,
+) -> impl Iterator<Item = KeyRule> {
+    layers.map(move |layer| {
+        let name = format!("{part}{layer}.{behind}");
+        KeyRule::Ignore(KeyPattern::Prefix(Cow::Owned(name)))
+    })
+}
+
+/// The encoder, with the sizes of ViT-g/14 where no file says otherwise: for pictures whose positions
+/// were learned, and for those that are read.
+pub(super) fn eva_config(
+    fields: &Fields<'_>,
+    [position_image_size, image_size]: [usize; 2],
+    post_layer_norm_eps: f64,
+    select: FeatureSelect,
+) -> Result<EvaVisionConfig> {
+    let hidden_size = fields.count("hidden_size", 1..=MAX_WIDTH)?.unwrap_or(1408);
+    let most = image_size.min(position_image_size);
+    let patch_size = fields.count("patch_size", 1..=most)?.unwrap_or(14);
+    let config = EvaVisionConfig {
+        hidden_size,
+        intermediate_size: fields
+            .count("intermediate_size", 1..=MAX_WIDTH)?
+            .unwrap_or(6144),
+        num_hidden_layers: fields
+            .count("num_hidden_layers", 1..=MAX_LAYERS)?
+            .unwrap_or(39),
+        num_attention_heads: heads(fields, 16, hidden_size)?,
+        image_size,
+        position_image_size,
+        patch_size,
+        hidden_act: Activation::Gelu,
+        layer_norm_eps: fields.number("layer_norm_eps", 0.0..=1.0)?.unwrap_or(1e-6),
+        post_layer_norm_eps,
+        select,
+    };
+    match config.num_patches() {
+        1..=MAX_PATCHES => Ok(config),
+        found => {
+            let found = format!("{patch_size} ({found} patches)");
+            let expected = format!("one that cuts a picture into 1 to {MAX_PATCHES} patches");
+            Err(fields.out_of_range("patch_size", found, expected))
+        }
+    }
+}
+
+/// Height and width of a picture, in the field `name`.
+pub(super) fn image_size(fields: &Fields<'_>, name: &str, usual: usize) -> Result<usize> {
+    let found = fields.count(name, 1..=MAX_IMAGE_SIZE)?;
+    Ok(found.unwrap_or(usual))
+}
+
+/// Learned queries of the Q-Former.
+pub(super) fn num_query_tokens(fields: &Fields<'_>, name: &str) -> Result<usize> {
+    Ok(fields.count(name, 1..=MAX_QUERIES)?.unwrap_or(32))
+}
+
+/// The Q-Former, with the sizes of BERT-base where no file says otherwise, between `encoder` and a
+/// decoder of `hidden_size`.
+pub(super) fn qformer_config(
+    fields: &Fields<'_>,
+    encoder: &EvaVisionConfig,
+    num_query_tokens: usize,
+    hidden_size: usize,
+) -> Result<QFormerConfig> {
+    let width = fields.count("hidden_size", 1..=MAX_WIDTH)?.unwrap_or(768);
+    Ok(QFormerConfig {
+        vision_hidden_size: encoder.hidden_size,
+        num_query_tokens,
+        qformer_hidden_size: width,
+        intermediate_size: fields
+            .count("intermediate_size", 1..=MAX_WIDTH)?
+            .unwrap_or(3072),
+        num_hidden_layers: fields
+            .count("num_hidden_layers", 1..=MAX_LAYERS)?
+            .unwrap_or(12),
+        num_attention_heads: heads(fields, 12, width)?,
+        cross_attention_frequency: fields
+            .count("cross_attention_frequency", 1..=MAX_LAYERS)?
+            .unwrap_or(2),
+        hidden_act: Activation::Gelu,
+        layer_norm_eps: fields.number("layer_norm_eps", 0.0..=1.0)?.unwrap_or(1e-12),
+        hidden_size,
+        text: None,
+    })
+}
+
+/// What the Q-Former reads a question with.
+pub(super) fn qformer_text_config(fields: &Fields<'_>) -> Result<QFormerTextConfig> {
+    const MAX_VOCAB: usize = 1 << 20;
+    const MAX_POSITIONS: usize = 1 << 16;
+    Ok(QFormerTextConfig {
+        vocab_size: fields.count("vocab_size", 1..=MAX_VOCAB)?.unwrap_or(30_522),
+        max_position_embeddings: fields
+            .count("max_position_embeddings", 1..=MAX_POSITIONS)?
+            .unwrap_or(512),
+    })
+}
+
+/// Heads of a block, which divide its width.
+fn heads(fields: &Fields<'_>, usual: usize, hidden_size: usize) -> Result<usize> {
+    let name = "num_attention_heads";
+    let heads = fields.count(name, 1..=MAX_WIDTH)?.unwrap_or(usual);
+    match hidden_size.is_multiple_of(heads) {
+        true => Ok(heads),
+        false => {
+            let expected = format!("a divisor of hidden_size {hidden_size}");
+            Err(fields.out_of_range(name, heads, expected))
+        }
+    }
+}
