@@ -68,7 +68,8 @@ impl ModelSpec {
         };
         let fields = project.fields();
         let architecture = fields.text("arch")?.unwrap_or_default();
-        let family = find(&[architecture], fields.text("model_type")?);
+        let family = find(&[architecture], fields.text("model_type")?)
+            .filter(|family| family.architectures.contains(&architecture));
         let missing = || format!("its YAML names the architecture {}", visible(architecture));
         let family = family.ok_or_else(|| unknown(path, missing()))?;
         let config = (family.parse)(&fields)?;

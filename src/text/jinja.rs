@@ -15,6 +15,7 @@ mod attributes;
 mod calls;
 mod checks;
 mod compare;
+mod filter_names;
 mod filters;
 mod format;
 mod globals;

@@ -389,7 +389,7 @@ fn eyes<B: VlmBackend>() -> Vec<Case> {
             "patches",
             |at| open_damaged::<B>(LLAVA, at, |at| {
                 let config = at.join("config.json");
-                crate::case::set(&config, "/vision_config/image_size", json!(4096));
+                crate::case::set(&config, "/vision_config/image_size", json!(2048));
                 crate::case::set(&config, "/vision_config/patch_size", json!(1));
             }),
             Error::Config(ConfigError::OutOfRange { .. })

@@ -285,10 +285,10 @@ fn pickles<B: VlmBackend>() -> Vec<Case> {
             Error::Checkpoint(CheckpointError::ForbiddenGlobal { .. })
         ),
         case!(
-            "a pickle of the format before 2020",
+            "a cut file of the format before 2020",
             "pytorch_model.bin",
-            |at| open_with_pickle::<B>(at, "legacy.bin"),
-            Error::Checkpoint(CheckpointError::Unsupported { .. })
+            |at| open_with_pickle::<B>(at, "legacy_truncated.bin"),
+            Error::Checkpoint(CheckpointError::Truncated { .. })
         ),
         case!(
             "numbers of a big-endian machine",

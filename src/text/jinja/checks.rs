@@ -3,7 +3,7 @@
 use std::cmp::Ordering;
 
 use super::calls::{Call, required};
-use super::filters;
+use super::filter_names;
 use super::operators::arithmetic;
 use super::strings;
 use super::syntax::Operator;
@@ -164,7 +164,7 @@ fn is_known(kind: &str, value: &Value) -> Result<bool> {
         return Err(unsupported("asking for other than the name of a filter"));
     };
     Ok(match kind {
-        "filter" => filters::is_known(name.as_str()),
+        "filter" => filter_names::is_known(name.as_str()),
         _ => TESTS.contains(&name.as_str()) || ["<", "<=", ">", ">="].contains(&name.as_str()),
     })
 }

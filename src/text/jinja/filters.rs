@@ -8,83 +8,11 @@ mod texts;
 use super::attributes;
 use super::calls::{Call, flag, integer, required, size, text};
 use super::compare::Number;
+use super::filter_names::{MISSING, is_known};
 use super::interpreter::Interpreter;
 use super::json::to_json;
 use super::text::Text;
 use super::value::{List, Result, Value, failure, unsupported};
-
-/// Filters that there are.
-const FILTERS: [&str; 52] = [
-    "abs",
-    "attr",
-    "batch",
-    "capitalize",
-    "center",
-    "count",
-    "d",
-    "default",
-    "dictsort",
-    "e",
-    "escape",
-    "filesizeformat",
-    "first",
-    "float",
-    "forceescape",
-    "format",
-    "groupby",
-    "indent",
-    "int",
-    "items",
-    "join",
-    "last",
-    "length",
-    "list",
-    "lower",
-    "map",
-    "max",
-    "min",
-    "pprint",
-    "random",
-    "reject",
-    "rejectattr",
-    "replace",
-    "reverse",
-    "round",
-    "safe",
-    "select",
-    "selectattr",
-    "slice",
-    "sort",
-    "string",
-    "striptags",
-    "sum",
-    "title",
-    "tojson",
-    "trim",
-    "truncate",
-    "unique",
-    "upper",
-    "urlencode",
-    "urlize",
-    "wordcount",
-];
-
-/// Those of them that are not implemented.
-const MISSING: [&str; 8] = [
-    "filesizeformat",
-    "groupby",
-    "pprint",
-    "random",
-    "striptags",
-    "urlize",
-    "wordwrap",
-    "xmlattr",
-];
-
-/// Whether Jinja has a filter of that name.
-pub(super) fn is_known(name: &str) -> bool {
-    FILTERS.contains(&name) || MISSING.contains(&name)
-}
 
 /// Applies the filter that a call names.
 pub(super) fn apply(
