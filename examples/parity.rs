@@ -17,7 +17,7 @@ use burn::tensor::{DType, Tensor, TensorData};
 use burn_vlm::generation::{DecoderInput, InputImage};
 use burn_vlm::kernels::{SplicedRows, VlmBackend};
 use burn_vlm::nn::{LogitsFor, RopePrecision};
-use burn_vlm::{AnyPipeline, DeviceName, MultimodalPipeline, PipelineVisitor};
+use burn_vlm::{AnyPipeline, DeviceName, ImageSpan, MultimodalPipeline, PipelineVisitor};
 use clap::Parser;
 use serde_json::json;
 
@@ -151,10 +151,10 @@ impl PipelineVisitor for Stages<'_> {
     fn visit<B: VlmBackend>(self, pipeline: &MultimodalPipeline<B>) -> Result<Vec<Stage>> {
         let Self { fixture } = self;
         let mut stages = Vec::new();
-        let mut rows = Vec::new();
+        let mut rows = None;
         if fixture.has("pixel_values") {
             stages.push(compare_pixels(pipeline, fixture)?);
-            rows = compare_vision(pipeline, fixture, &mut stages)?;
+            rows = Some(compare_vision(pipeline, fixture, &mut stages)?);
         }
         compare_decoder(pipeline, fixture, rows, &mut stages)?;
         compare_answer(pipeline, fixture, &mut stages)?;
@@ -175,12 +175,12 @@ fn compare_pixels<B: VlmBackend>(
     })
 }
 
-/// Runs the encoder and the projector on the reference's pixels; returns the rows of each picture.
+/// Runs the encoder and the projector on the reference's pixels; returns the rows of all pictures.
 fn compare_vision<B: VlmBackend>(
     pipeline: &MultimodalPipeline<B>,
     fixture: &Fixture,
     stages: &mut Vec<Stage>,
-) -> Result<Vec<Tensor<B, 2>>> {
+) -> Result<Tensor<B, 2>> {
     let [tiles, height, width] = match *fixture.shape("pixel_values")? {
         [tiles, _, height, width] => [tiles, height, width],
         [_, height, width] => [1, height, width],
@@ -190,18 +190,20 @@ fn compare_vision<B: VlmBackend>(
     let pixels = Tensor::<B, 4>::from_data(data, (pipeline.device(), DType::F32));
     let encoder = pipeline.model().visual_encoder.as_ref();
     let encoder = encoder.context("the reference has pixels, the model reads text only")?;
-    let features = encoder.forward(pixels.clone());
-    stages.push(compare("vision_features", values(features)?, fixture)?);
+    if fixture.has("vision_features") {
+        let features = encoder.forward(pixels.clone());
+        stages.push(compare("vision_features", values(features)?, fixture)?);
+    }
     let rows = pipeline.encode_tiles(pixels, &fixture.question())?;
     stages.push(compare("image_embeds", values(rows.clone())?, fixture)?);
-    Ok(rows.chunk(fixture.images.len(), 0))
+    Ok(rows)
 }
 
 /// Runs the decoder over the whole prompt at once, and then token by token along the reference.
 fn compare_decoder<B: VlmBackend>(
     pipeline: &MultimodalPipeline<B>,
     fixture: &Fixture,
-    rows: Vec<Tensor<B, 2>>,
+    rows: Option<Tensor<B, 2>>,
     stages: &mut Vec<Stage>,
 ) -> Result<()> {
     let prompt = pipeline.prompt(&fixture.request(&fixture.images))?;
@@ -227,19 +229,8 @@ fn compare_decoder<B: VlmBackend>(
     if !is_equal {
         return Ok(());
     }
-    let images = prompt
-        .image_spans
-        .iter()
-        .zip(rows)
-        .map(|(span, rows)| InputImage {
-            key: span.image as u64,
-            place: SplicedRows {
-                start: span.start,
-                rows,
-            },
-        });
     let input = DecoderInput {
-        images: images.collect(),
+        images: rows.map_or_else(Vec::new, |rows| placed(&prompt.image_spans, &rows)),
         token_ids: prompt.ids,
     };
     let generated = fixture.ids::<i64>("generated_ids")?;
@@ -247,6 +238,23 @@ fn compare_decoder<B: VlmBackend>(
     stages.push(compare("logits", logits, fixture)?);
     stages.push(compare("step_logits", step_logits, fixture)?);
     Ok(())
+}
+
+/// The rows of all pictures in their places: the spans take them up from first to last.
+fn placed<B: VlmBackend>(spans: &[ImageSpan], rows: &Tensor<B, 2>) -> Vec<InputImage<B>> {
+    let mut first = 0;
+    let place = |span: &ImageSpan| {
+        let taken = first..first + span.len;
+        first = taken.end;
+        InputImage {
+            key: span.image as u64,
+            place: SplicedRows {
+                start: span.start,
+                rows: rows.clone().slice_dim(0, taken),
+            },
+        }
+    };
+    spans.iter().map(place).collect()
 }
 
 /// The logits of every prompt token, and those from which each of `generated` was chosen.

@@ -24,6 +24,7 @@ mod processor_json;
 mod resample;
 mod resize_to;
 mod size;
+mod splitting;
 
 pub use decode::ImageInput;
 pub use filter::ResampleFilter;
@@ -33,3 +34,4 @@ pub use pixel_values::PixelValues;
 pub use preprocess::PreprocessConfig;
 pub use resize_to::ResizeTo;
 pub use size::ImageSize;
+pub use splitting::TileGrid;

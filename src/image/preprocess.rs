@@ -1,6 +1,7 @@
 //! From a picture to the values that a visual encoder reads.
 
 use super::resample::{Axis, CHANNELS, Resize, resample};
+use super::splitting::Splitting;
 use super::{ImageInput, ImageSize, PixelValues, ResampleFilter, ResizeTo};
 use crate::error::{ConfigError, ImageError, Result};
 
@@ -33,6 +34,8 @@ pub struct PreprocessConfig {
     pub(super) crop_size: Option<ImageSize>,
     pub(super) rescale_factor: Option<f64>,
     pub(super) normalization: Option<Normalization>,
+    /// How the resized picture is cut into tiles, where it is.
+    pub(super) splitting: Option<Splitting>,
 }
 
 /// What is put around a picture before it is resized.
@@ -91,6 +94,7 @@ impl PreprocessConfig {
                 mean: CLIP_MEAN,
                 std: CLIP_STD,
             }),
+            splitting: None,
         }
     }
 
@@ -110,6 +114,9 @@ impl PreprocessConfig {
 
     /// The size of every output, or `None` where it depends on the picture.
     pub fn output_size(&self) -> Option<ImageSize> {
+        if let Some(splitting) = self.splitting {
+            return Some(ImageSize::square(splitting.tile));
+        }
         self.crop_size
             .or_else(|| match (self.padding, self.resize) {
                 (_, Some((ResizeTo::Exact(target), _))) => Some(target),
@@ -125,6 +132,9 @@ impl PreprocessConfig {
     /// [`ImageError::OutputTooLarge`] when a side would be longer than 4096 pixels, which only a
     /// configuration without a fixed [`output_size`](Self::output_size) can bring about.
     pub fn preprocess(&self, image: &ImageInput) -> Result<PixelValues> {
+        if let Some(splitting) = self.splitting {
+            return self.tiles(image, splitting);
+        }
         let plan = self.plan(image.size())?;
         let kept = resample(image, &plan.resize);
         Ok(PixelValues::new(1, plan.output, self.place(&kept, &plan)))

@@ -1,4 +1,4 @@
-//! The image processors of `transformers` that make one tile of a picture.
+//! The image processors of `transformers`.
 
 use super::preprocess::{CLIP_MEAN, CLIP_STD};
 use super::{ImageSize, ResampleFilter, ResizeTo};
@@ -15,6 +15,8 @@ pub(super) struct Processor {
     pub(super) std: [f64; 3],
     /// Whether `do_pad` means a square; elsewhere it only aligns the pictures of a batch.
     pub(super) pads_to_square: bool,
+    /// Height and width of the tiles that it cuts a picture into, where it does.
+    pub(super) tile: Option<usize>,
 }
 
 pub(super) const CLIP: Processor = Processor {
@@ -26,6 +28,7 @@ pub(super) const CLIP: Processor = Processor {
     mean: CLIP_MEAN,
     std: CLIP_STD,
     pads_to_square: false,
+    tile: None,
 };
 
 const LLAVA: Processor = Processor {
@@ -56,7 +59,22 @@ const VIT: Processor = Processor {
     ..SIGLIP
 };
 
-pub(super) const PROCESSORS: [&Processor; 5] = [&CLIP, &LLAVA, &BLIP, &SIGLIP, &VIT];
+const IDEFICS3: Processor = Processor {
+    name: "Idefics3ImageProcessor",
+    resize_to: ResizeTo::LongestEdge(4 * 364),
+    size_from_edge: ResizeTo::LongestEdge,
+    filter: ResampleFilter::Lanczos,
+    tile: Some(364),
+    ..SIGLIP
+};
+
+const SMOLVLM: Processor = Processor {
+    name: "SmolVLMImageProcessor",
+    ..IDEFICS3
+};
+
+pub(super) const PROCESSORS: [&Processor; 7] =
+    [&CLIP, &LLAVA, &BLIP, &SIGLIP, &VIT, &IDEFICS3, &SMOLVLM];
 
 fn square(edge: usize) -> ResizeTo {
     ResizeTo::Exact(ImageSize::square(edge))

@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use super::preprocess::{BYTE_SCALE, Normalization, Padding, checked_edge};
 use super::processor::{CLIP, PROCESSORS, Processor};
+use super::splitting::Splitting;
 use super::{ImageSize, PreprocessConfig, ResampleFilter, ResizeTo};
 use crate::error::{ConfigError, Result};
 use crate::files::python_json;
@@ -40,6 +41,7 @@ struct ProcessorJson {
     image_mean: Option<ChannelsJson>,
     image_std: Option<ChannelsJson>,
     do_image_splitting: Option<bool>,
+    max_image_size: Option<EdgesJson>,
     image_grid_pinpoints: Option<Value>,
 }
 
@@ -96,12 +98,13 @@ fn parse<T: DeserializeOwned>(path: &Path, json: &[u8]) -> Result<T, ConfigError
 impl ProcessorJson {
     fn into_config(self) -> Result<PreprocessConfig, ConfigError> {
         let processor = self.processor()?;
-        self.refuse_tiles()?;
+        self.refuse_tiles(processor)?;
         let mean = ChannelsJson::or(&self.image_mean, processor.mean);
         let std = ChannelsJson::or(&self.image_std, processor.std);
         let config = PreprocessConfig {
             padding: self.padding(processor, mean)?,
             resize: self.resize(processor)?,
+            splitting: self.splitting(processor)?,
             crop_size: self.crop(processor)?,
             rescale_factor: self.rescale()?,
             normalization: self
@@ -140,8 +143,54 @@ impl ProcessorJson {
             })
     }
 
-    fn refuse_tiles(&self) -> Result<(), ConfigError> {
-        if self.do_image_splitting == Some(true) {
+    /// # Errors
+    ///
+    /// [`ConfigError::OutOfRange`] if a picture could become more tiles than any model was trained
+    /// with, [`ConfigError::Unsupported`] if nothing bounds its size.
+    fn splitting(&self, processor: &Processor) -> Result<Option<Splitting>, ConfigError> {
+        /// Most tiles a side; 12 are the most of any processor.
+        const MAX_TILES: usize = 32;
+        let Some(default) = processor.tile else {
+            return Ok(None);
+        };
+        let edge = self
+            .max_image_size
+            .as_ref()
+            .and_then(|size| size.longest_edge);
+        let tile = checked_edge("max_image_size.longest_edge", edge.unwrap_or(default))?;
+        let Some((resize_to, filter)) = self.resize(processor)? else {
+            return Err(unsupported("do_resize", "false", &["true"]));
+        };
+        let longest = match resize_to {
+            ResizeTo::Exact(size) => size.longest_edge(),
+            ResizeTo::LongestEdge(edge) => edge,
+            ResizeTo::ShortestEdge(_) | ResizeTo::ShortestEdgeWithin { .. } => {
+                return Err(unsupported(
+                    "size",
+                    "shortest_edge",
+                    &["longest_edge", "height and width"],
+                ));
+            }
+        };
+        if longest.div_ceil(tile) > MAX_TILES {
+            return Err(ConfigError::OutOfRange {
+                field: "max_image_size.longest_edge".to_string(),
+                found: tile.to_string(),
+                expected: format!(
+                    "at least {}: a side has {longest} pixels",
+                    longest.div_ceil(MAX_TILES)
+                ),
+            });
+        }
+        Ok(Some(Splitting {
+            tile,
+            is_split: self.do_image_splitting.unwrap_or(true),
+            filter,
+        }))
+    }
+
+    fn refuse_tiles(&self, processor: &Processor) -> Result<(), ConfigError> {
+        if self.do_image_splitting == Some(true) && processor.tile.is_none() {
             return Err(unsupported("do_image_splitting", "true", &["false"]));
         }
         match &self.image_grid_pinpoints {

@@ -38,7 +38,6 @@ pub(crate) struct Axis {
 
 impl Axis {
     /// A resize of a picture that is its own canvas and of which everything is kept.
-    #[cfg(test)]
     pub(crate) fn whole(source_len: usize, target_len: usize) -> Self {
         let (picture, kept) = (0..source_len, 0..target_len);
         Self {

@@ -59,6 +59,7 @@ impl ModelConfig {
             ProjectorConfig::Linear(config) => config.hidden_size,
             ProjectorConfig::Mlp(config) => config.hidden_size,
             ProjectorConfig::Merge(config) => config.hidden_size,
+            ProjectorConfig::PixelShuffle(config) => config.hidden_size,
             ProjectorConfig::QFormer(config) => {
                 require_affordable_queries(config, allowance)?;
                 config.hidden_size

@@ -1,7 +1,7 @@
 //! How a picture will be cut and what will stand for it in a prompt, planned from its size alone.
 
 use super::VisionConfig;
-use crate::image::ImageSize;
+use crate::image::{ImageSize, PreprocessConfig};
 use crate::text::ImageTokens;
 
 /// The plan of a picture: made before anything is encoded, so that a prompt and its length are known
@@ -22,7 +22,7 @@ impl ImageLayout {
 }
 
 /// The whole picture as one tile, whatever its size.
-pub(super) fn one_tile(vision: &VisionConfig, _: ImageSize) -> ImageLayout {
+pub(super) fn one_tile(vision: &VisionConfig, _: &PreprocessConfig, _: ImageSize) -> ImageLayout {
     let num_features = vision.encoder.num_features();
     ImageLayout {
         num_tiles: 1,

@@ -11,6 +11,7 @@ mod generation_config;
 mod gpt_neox;
 mod grounding;
 mod head;
+mod idefics3;
 mod image_layout;
 mod instructblip;
 mod llama;
@@ -25,10 +26,10 @@ mod vision_language;
 mod yaml;
 
 use crate::error::Result;
-use crate::image::ImageSize;
+use crate::image::{ImageSize, PreprocessConfig};
 use crate::nn::{
-    LinearProjectorConfig, LlamaConfig, MergeProjectorConfig, MlpProjectorConfig, QFormerConfig,
-    VisualEncoderConfig,
+    LinearProjectorConfig, LlamaConfig, MergeProjectorConfig, MlpProjectorConfig,
+    PixelShuffleConfig, QFormerConfig, VisualEncoderConfig,
 };
 use crate::text::Bos;
 use crate::weights::KeyMap;
@@ -51,6 +52,8 @@ pub const FAMILIES: &[Family] = &[
     minigpt4::OVER_LLAMA_2,
     minigpt_v2::FAMILY,
     instructblip::FAMILY,
+    idefics3::FAMILY,
+    idefics3::SMOLVLM,
 ];
 
 /// One family of models.
@@ -69,7 +72,7 @@ pub struct Family {
     /// What its own chat template leaves to us of the beginning of a prompt.
     pub chat_bos: Bos,
     /// How a picture of a size is cut, and what stands for it in a prompt.
-    layout: fn(&VisionConfig, ImageSize) -> ImageLayout,
+    layout: fn(&VisionConfig, &PreprocessConfig, ImageSize) -> ImageLayout,
     /// From the fields of `config.json`, or the `model` section of a project's YAML, to a
     /// configuration.
     parse: fn(&Fields<'_>) -> Result<ModelConfig>,
@@ -111,4 +114,6 @@ pub enum ProjectorConfig {
     Merge(MergeProjectorConfig),
     /// Learned queries that read the picture.
     QFormer(QFormerConfig),
+    /// Blocks of features side by side, then one linear layer.
+    PixelShuffle(PixelShuffleConfig),
 }

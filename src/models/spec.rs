@@ -10,7 +10,7 @@ use super::model_files::ModelFiles;
 use super::project::Project;
 use super::{FAMILIES, Family, ImageLayout, ModelConfig};
 use crate::error::{ConfigError, Error, Result, visible, visible_line};
-use crate::image::ImageSize;
+use crate::image::{ImageSize, PreprocessConfig};
 
 /// The family of a model and its configuration.
 #[derive(Debug, Clone)]
@@ -103,10 +103,15 @@ impl ModelSpec {
 }
 
 impl ModelSpec {
-    /// Plans a picture of `size`; `None` for a model that reads text only.
-    pub fn image_layout(&self, size: ImageSize) -> Option<ImageLayout> {
+    /// Plans a picture of `size` that is prepared as `preprocess` says; `None` for a model that reads
+    /// text only.
+    pub fn image_layout(
+        &self,
+        preprocess: &PreprocessConfig,
+        size: ImageSize,
+    ) -> Option<ImageLayout> {
         let vision = self.config.vision.as_ref()?;
-        Some((self.family.layout)(vision, size))
+        Some((self.family.layout)(vision, preprocess, size))
     }
 }
 

@@ -70,6 +70,7 @@ impl ProjectorConfig {
             Self::Linear(_) | Self::Mlp(_) => num_features,
             Self::Merge(config) => num_features / config.num_merged,
             Self::QFormer(config) => config.num_query_tokens,
+            Self::PixelShuffle(config) => num_features / config.block_len(),
         }
     }
 
@@ -80,6 +81,7 @@ impl ProjectorConfig {
             Self::Mlp(config) => Projector::Mlp(config.init(device)),
             Self::Merge(config) => Projector::Merge(config.init(device)),
             Self::QFormer(config) => Projector::QFormer(config.init(device)),
+            Self::PixelShuffle(config) => Projector::PixelShuffle(config.init(device)),
         }
     }
 }

@@ -30,12 +30,14 @@ pub use linear::Linear;
 pub use norm::{LayerNorm, Norm, NormConfig, NormKind, RmsNorm};
 pub use projector::{
     LinearProjector, LinearProjectorConfig, MergeProjector, MergeProjectorConfig, MlpProjector,
-    MlpProjectorConfig, Projector, QFormerConfig, QFormerProjector, QFormerTextConfig,
+    MlpProjectorConfig, PixelShuffleConfig, PixelShuffleProjector, Projector, QFormerConfig,
+    QFormerProjector, QFormerTextConfig,
 };
 pub use rope::{RopeConfig, RopePrecision, RopeScaling, RopeTable};
 pub(crate) use vision::EncoderSizes;
 pub use vision::{
     ClipVisionConfig, ClipVisionTransformer, EvaVisionConfig, EvaVisionTransformer, FeatureSelect,
-    PatchEmbedding, VisualEncoder, VisualEncoderConfig,
+    PatchEmbedding, SiglipVisionConfig, SiglipVisionTransformer, VisualEncoder,
+    VisualEncoderConfig,
 };
 pub use weight::Weight;

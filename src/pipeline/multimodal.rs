@@ -143,7 +143,8 @@ impl<B: VlmBackend> MultimodalPipeline<B> {
     ///
     /// [`RequestError::TextOnlyModel`] when the model has no eyes.
     pub fn layout(&self, size: ImageSize) -> Result<ImageLayout> {
-        let layout = self.spec().image_layout(size);
+        let preprocess = self.inner.parts.preprocess.as_ref();
+        let layout = preprocess.and_then(|preprocess| self.spec().image_layout(preprocess, size));
         layout.ok_or_else(|| self.text_only(1))
     }
 

@@ -263,6 +263,12 @@ fn decoders<B: VlmBackend>() -> Vec<Case> {
             Error::Config(ConfigError::Unsupported { .. })
         ),
         case!(
+            "blocks that do not fill a tile",
+            "scale_factor",
+            |at| open_with_field::<B>("idefics3", at, "/scale_factor", json!(4)),
+            Error::Config(ConfigError::OutOfRange { .. })
+        ),
+        case!(
             "a rotation of three elements of a head",
             "rotary_pct",
             |at| open_with_field::<B>(

@@ -40,12 +40,17 @@ impl<B: VlmBackend> Case<B> {
     ) -> Result<Self> {
         let prompt = pipeline.prompt(request)?;
         let spans = prompt.image_spans.iter();
+        // The spans of a picture take up its rows from first to last.
+        let mut taken = vec![0; images.len()];
         let images = spans.map(|span| -> Result<_> {
+            let rows = pipeline.image_rows(&images[span.image], question)?;
+            let first = taken[span.image];
+            taken[span.image] += span.len;
             Ok(InputImage {
                 key: span.image as u64,
                 place: SplicedRows {
                     start: span.start,
-                    rows: pipeline.image_rows(&images[span.image], question)?,
+                    rows: rows.slice_dim(0, first..first + span.len),
                 },
             })
         });

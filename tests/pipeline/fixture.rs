@@ -13,11 +13,17 @@ use crate::support::{model_folder, repository};
 pub(crate) const LLAVA: &str = "llava";
 
 /// The models that see, by what makes rows of their features.
-pub(crate) const IMAGE_MODELS: [&str; 4] = [LLAVA, "minigpt4", "minigpt4_llama2", "minigpt_v2"];
+pub(crate) const IMAGE_MODELS: [&str; 6] = [
+    LLAVA,
+    "minigpt4",
+    "minigpt4_llama2",
+    "minigpt_v2",
+    "idefics3",
+    "idefics3_whole",
+];
 
 /// The model that sees and reads the question into the rows of a picture.
 pub(crate) const INSTRUCTBLIP: &str = "instructblip";
-
 /// The models that read text only, and rotate a position the same way in every sequence.
 pub(crate) const TEXT_MODELS: [&str; 5] = [
     "vicuna_bin",

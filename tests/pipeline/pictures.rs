@@ -5,8 +5,8 @@ use burn_vlm::kernels::VlmBackend;
 use burn_vlm::text::{Message, Part, Role};
 use burn_vlm::{AskRequest, Error, LoadOptions, RequestError};
 
-use crate::decoding::{Case, best};
-use crate::fixture::{LLAVA, open, open_with};
+use crate::decoding::{Case, assert_same_logits, best};
+use crate::fixture::{IMAGE_MODELS, LLAVA, open, open_with};
 use crate::reference::{largest_difference, values};
 use crate::support::picture;
 
@@ -14,6 +14,7 @@ laws![
     an_encoded_picture_serves_many_questions,
     encoding_is_preprocessing_and_then_encoding_tiles,
     pictures_stand_in_the_order_they_were_given,
+    a_second_picture_does_not_disturb_the_first,
     a_picture_in_an_earlier_message_stays_there,
     a_picture_without_a_text_is_a_question,
     the_parts_of_a_message_are_the_builder_in_other_words,
@@ -97,6 +98,35 @@ fn pictures_stand_in_the_order_they_were_given<B: VlmBackend>() -> Result<()> {
         largest_difference(&expected, &other)? > 1e-2,
         "the order decides something"
     );
+    Ok(())
+}
+
+fn a_second_picture_does_not_disturb_the_first<B: VlmBackend>() -> Result<()> {
+    for name in IMAGE_MODELS {
+        let pipeline = open::<B>(name)?;
+        let (first, second) = (
+            pipeline.encode(&picture(9))?,
+            pipeline.encode(&picture(150))?,
+        );
+        let one = AskRequest::new().image(first.clone());
+        let two = one.clone().image(second.clone()).user(QUESTION);
+        let one = Case::new(
+            pipeline.clone(),
+            &one.user(QUESTION),
+            std::slice::from_ref(&first),
+        )?;
+        let two = Case::new(pipeline, &two, &[first, second])?;
+        let spans = one.input.images.len();
+        // A template may write what follows the first picture otherwise.
+        let shared = two.input.images[spans - 1].range().end;
+        assert_eq!(two.input.token_ids[..shared], one.input.token_ids[..shared]);
+        let logits = |case: &Case<B>| -> Result<Vec<f32>> {
+            let mut logits = case.whole(&case.input)?;
+            logits.truncate(shared * case.vocab_size());
+            Ok(logits)
+        };
+        assert_same_logits(name, &logits(&two)?, &logits(&one)?, one.vocab_size());
+    }
     Ok(())
 }
 

@@ -12,7 +12,7 @@ use burn_vlm::{
     RequestError, RequestImage, SampleOptions, Sampling, TemplateError,
 };
 
-use crate::fixture::{LLAVA, open};
+use crate::fixture::{IMAGE_MODELS, LLAVA, open};
 use crate::support::picture;
 
 laws![
@@ -169,13 +169,15 @@ fn a_request_that_has_ended_encodes_nothing<B: VlmBackend>() -> Result<()> {
 }
 
 fn a_layout_says_what_encoding_gives<B: VlmBackend>() -> Result<()> {
-    let pipeline = open::<B>(LLAVA)?;
-    let picture = picture(5);
-    let layout = pipeline.layout(picture.size())?;
-    let encoded = pipeline.encode(&picture)?;
-    assert_eq!(encoded.layout(), &layout);
-    assert_eq!(encoded.num_rows(), layout.num_rows());
-    let [num_tiles, ..] = pipeline.preprocess(&picture)?.shape();
-    assert_eq!(num_tiles, layout.num_tiles);
+    for name in IMAGE_MODELS {
+        let pipeline = open::<B>(name)?;
+        let picture = picture(5);
+        let layout = pipeline.layout(picture.size())?;
+        let encoded = pipeline.encode(&picture)?;
+        assert_eq!(encoded.layout(), &layout);
+        assert_eq!(encoded.num_rows(), layout.num_rows());
+        let [num_tiles, ..] = pipeline.preprocess(&picture)?.shape();
+        assert_eq!(num_tiles, layout.num_tiles, "{name}");
+    }
     Ok(())
 }

@@ -124,13 +124,34 @@ fn a_file_without_an_image_processor_says_so() {
 }
 
 #[test]
+fn a_picture_that_would_become_too_many_tiles_is_refused() {
+    let json = |edge: usize| {
+        json!({
+            "image_processor_type": "SmolVLMImageProcessor",
+            "max_image_size": {"longest_edge": edge},
+            "size": {"longest_edge": 2048},
+        })
+    };
+    let error = message(&json(63));
+    assert!(
+        error.contains("max_image_size.longest_edge` is 63"),
+        "{error}"
+    );
+    assert!(error.contains("at least 64"), "{error}");
+    let config = read(&json(64)).unwrap();
+    assert_eq!(config.output_size(), Some(ImageSize::square(64)));
+    let kept = json!({"image_processor_type": "Idefics3ImageProcessor", "do_resize": false});
+    assert!(message(&kept).contains("do_resize"), "{}", message(&kept));
+}
+
+#[test]
 fn what_is_not_supported_is_refused_with_what_is() {
     let cases = [
         (
             json!({"image_processor_type": "PixtralImageProcessor"}),
             "config field `image_processor_type` is `PixtralImageProcessor`; supported: \
              CLIPImageProcessor, LlavaImageProcessor, BlipImageProcessor, SiglipImageProcessor, \
-             ViTImageProcessor",
+             ViTImageProcessor, Idefics3ImageProcessor, SmolVLMImageProcessor",
         ),
         (
             clip_with("resample", json!(0)),

@@ -4,6 +4,7 @@ mod cross_attention;
 mod linear;
 mod merge;
 mod mlp;
+mod pixel_shuffle;
 mod qformer;
 
 use burn::module::Module;
@@ -12,6 +13,7 @@ use burn::tensor::{Tensor, backend::Backend};
 pub use linear::{LinearProjector, LinearProjectorConfig};
 pub use merge::{MergeProjector, MergeProjectorConfig};
 pub use mlp::{MlpProjector, MlpProjectorConfig};
+pub use pixel_shuffle::{PixelShuffleConfig, PixelShuffleProjector};
 pub use qformer::{QFormerConfig, QFormerProjector, QFormerTextConfig};
 
 use crate::kernels::VlmBackend;
@@ -28,6 +30,8 @@ pub enum Projector<B: Backend> {
     Merge(MergeProjector<B>),
     /// Learned queries that read the picture (BLIP-2, MiniGPT-4).
     QFormer(QFormerProjector<B>),
+    /// Blocks of features side by side, then one linear layer (Idefics3, SmolVLM).
+    PixelShuffle(PixelShuffleProjector<B>),
 }
 
 impl<B: VlmBackend> Projector<B> {
@@ -35,7 +39,7 @@ impl<B: VlmBackend> Projector<B> {
     pub fn reads_question(&self) -> bool {
         match self {
             Self::QFormer(projector) => projector.reads_question(),
-            Self::Linear(_) | Self::Mlp(_) | Self::Merge(_) => false,
+            Self::Linear(_) | Self::Mlp(_) | Self::Merge(_) | Self::PixelShuffle(_) => false,
         }
     }
 
@@ -51,6 +55,7 @@ impl<B: VlmBackend> Projector<B> {
             Self::Mlp(projector) => each_row(features, |rows| projector.forward(rows)),
             Self::Merge(projector) => projector.forward(features),
             Self::QFormer(projector) => projector.forward(features, question),
+            Self::PixelShuffle(projector) => projector.forward(features),
         }
     }
 }

@@ -5,6 +5,7 @@ mod eva;
 mod layer;
 mod patch_embedding;
 mod position_table;
+mod siglip;
 
 use burn::module::Module;
 use burn::tensor::{Tensor, backend::Backend};
@@ -12,6 +13,7 @@ use burn::tensor::{Tensor, backend::Backend};
 pub use clip::{ClipVisionConfig, ClipVisionTransformer, FeatureSelect};
 pub use eva::{EvaVisionConfig, EvaVisionTransformer};
 pub use patch_embedding::PatchEmbedding;
+pub use siglip::{SiglipVisionConfig, SiglipVisionTransformer};
 
 use crate::kernels::{ALWAYS, GoOn, VlmBackend};
 
@@ -23,6 +25,8 @@ pub enum VisualEncoderConfig {
     Clip(ClipVisionConfig),
     /// EVA-CLIP's vision transformer.
     Eva(EvaVisionConfig),
+    /// SigLIP's vision transformer.
+    Siglip(SiglipVisionConfig),
 }
 
 /// What the cost of an encoder follows from.
@@ -54,6 +58,13 @@ impl VisualEncoderConfig {
                 num_layers: config.num_hidden_layers,
                 num_heads: config.num_attention_heads,
             },
+            Self::Siglip(config) => EncoderSizes {
+                num_rows: config.num_patches(),
+                hidden_size: config.hidden_size,
+                intermediate_size: config.intermediate_size,
+                num_layers: config.num_hidden_layers,
+                num_heads: config.num_attention_heads,
+            },
         }
     }
 
@@ -62,6 +73,7 @@ impl VisualEncoderConfig {
         match self {
             Self::Clip(config) => config.image_size,
             Self::Eva(config) => config.image_size,
+            Self::Siglip(config) => config.image_size,
         }
     }
 
@@ -70,6 +82,7 @@ impl VisualEncoderConfig {
         match self {
             Self::Clip(config) => config.num_features(),
             Self::Eva(config) => config.num_features(),
+            Self::Siglip(config) => config.num_patches(),
         }
     }
 
@@ -78,6 +91,7 @@ impl VisualEncoderConfig {
         match self {
             Self::Clip(config) => VisualEncoder::Clip(config.init(device)),
             Self::Eva(config) => VisualEncoder::Eva(config.init(device)),
+            Self::Siglip(config) => VisualEncoder::Siglip(config.init(device)),
         }
     }
 }
@@ -89,6 +103,8 @@ pub enum VisualEncoder<B: Backend> {
     Clip(ClipVisionTransformer<B>),
     /// EVA-CLIP's vision transformer (Fang et al. 2022).
     Eva(EvaVisionTransformer<B>),
+    /// SigLIP's vision transformer (Zhai et al. 2023).
+    Siglip(SiglipVisionTransformer<B>),
 }
 
 impl<B: VlmBackend> VisualEncoder<B> {
@@ -117,6 +133,7 @@ impl<B: VlmBackend> VisualEncoder<B> {
         match self {
             Self::Clip(encoder) => encoder.forward_while(pixel_values, go_on),
             Self::Eva(encoder) => encoder.forward_while(pixel_values, go_on),
+            Self::Siglip(encoder) => encoder.forward_while(pixel_values, go_on),
         }
     }
 }
