@@ -189,25 +189,44 @@ mod tests {
             assert!(config.affordable_context(1.0) >= longest, "{json}");
         }
         let eyes = [
-            // CLIP-L, SigLIP-SO400M at 384 and 512, InternViT-6B.
-            r#"{"hidden_size": 1024, "intermediate_size": 4096, "num_hidden_layers": 24,
+            // CLIP-L, SigLIP-SO400M at 384 and SigLIP-B at 512 as SmolVLM has them, InternViT-6B.
+            (
+                "llava",
+                r#"{"hidden_size": 1024, "intermediate_size": 4096, "num_hidden_layers": 24,
                 "num_attention_heads": 16, "image_size": 336, "patch_size": 14}"#,
-            r#"{"hidden_size": 1152, "intermediate_size": 4304, "num_hidden_layers": 27,
+            ),
+            (
+                "idefics3",
+                r#"{"hidden_size": 1152, "intermediate_size": 4304, "num_hidden_layers": 27,
                 "num_attention_heads": 16, "image_size": 384, "patch_size": 14}"#,
-            r#"{"hidden_size": 768, "intermediate_size": 3072, "num_hidden_layers": 12,
+            ),
+            (
+                "idefics3",
+                r#"{"hidden_size": 768, "intermediate_size": 3072, "num_hidden_layers": 12,
                 "num_attention_heads": 12, "image_size": 512, "patch_size": 16}"#,
-            r#"{"hidden_size": 3200, "intermediate_size": 12800, "num_hidden_layers": 45,
+            ),
+            (
+                "llava",
+                r#"{"hidden_size": 3200, "intermediate_size": 12800, "num_hidden_layers": 45,
                 "num_attention_heads": 25, "image_size": 448, "patch_size": 14}"#,
+            ),
         ];
-        for json in eyes {
-            let config = config("llava", &format!(r#"{{"vision_config": {json}}}"#));
-            config.require_affordable(0.5).expect(json);
+        for (family, json) in eyes {
+            let json =
+                format!(r#"{{"text_config": {{}}, "vision_config": {json}, "scale_factor": 1}}"#);
+            let config = config(family, &json);
+            config.require_affordable(0.5).expect(&json);
         }
     }
 
     #[test]
     fn sizes_that_multiply_are_refused_and_an_allowance_lets_them_in() {
         let cases = [
+            (
+                "idefics3",
+                r#"{"text_config": {}, "vision_config": {"hidden_size": 8, "intermediate_size": 8,
+                "num_attention_heads": 1, "image_size": 2000, "patch_size": 8}}"#,
+            ),
             (
                 "llava",
                 r#"{"vision_config": {"hidden_size": 1, "intermediate_size": 65536,

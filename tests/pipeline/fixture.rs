@@ -24,6 +24,7 @@ pub(crate) const IMAGE_MODELS: [&str; 6] = [
 
 /// The model that sees and reads the question into the rows of a picture.
 pub(crate) const INSTRUCTBLIP: &str = "instructblip";
+
 /// The models that read text only, and rotate a position the same way in every sequence.
 pub(crate) const TEXT_MODELS: [&str; 5] = [
     "vicuna_bin",
