@@ -35,6 +35,7 @@ use crate::text::Bos;
 use crate::weights::KeyMap;
 use fields::Fields;
 
+#[cfg(feature = "testing")]
 pub use generation_config::GenerationConfig;
 pub use grounding::{GroundedPhrase, PixelBox, RelativeBox, TaskTag};
 pub use image_layout::ImageLayout;

@@ -170,9 +170,8 @@ impl<I> AskRequest<I> {
         self
     }
 
-    /// What is done to the scores before a token is chosen; without this call what the checkpoint's
-    /// `generation_config.json` says. To change one of those, begin with
-    /// [`GenerationConfig::rules`](crate::models::GenerationConfig::rules).
+    /// What is done to the scores before a token is chosen, and nothing else; without this call what
+    /// the checkpoint's `generation_config.json` says.
     #[must_use]
     pub fn rules(mut self, rules: LogitRules) -> Self {
         self.settings.rules = Some(rules);
