@@ -108,7 +108,7 @@ pub use generation::{
 pub use image::{ImageInput, ImageLimits, ImageSize, PixelFormat, PixelValues};
 pub use models::{
     FAMILIES, Family, GroundedPhrase, ImageLayout, ModelConfig, ModelSpec, PixelBox,
-    ProjectorConfig, RelativeBox, TaskTag, VisionConfig, VisionLanguageModel,
+    ProjectorConfig, RelativeBox, Resemblance, TaskTag, VisionConfig, VisionLanguageModel,
 };
 pub use pipeline::*;
 pub use text::{

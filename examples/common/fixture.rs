@@ -27,6 +27,8 @@ struct RequestFile {
     template: Option<String>,
     max_new_tokens: usize,
     adapter: Option<String>,
+    #[serde(default)]
+    is_quantised: bool,
 }
 
 #[derive(Deserialize)]
@@ -84,7 +86,12 @@ impl Fixture {
     /// How the model of the fixture is opened.
     pub(crate) fn options(&self) -> LoadOptions {
         let adapters = self.adapter.iter();
-        adapters.fold(LoadOptions::new(), LoadOptions::with_adapter)
+        let options = adapters.fold(LoadOptions::new(), LoadOptions::with_adapter);
+        match self.request.is_quantised {
+            // Blocks that are kept as floats of 16 bits are rounded.
+            true => options.with_weights(WeightType::F32),
+            false => options,
+        }
     }
 
     /// The request, over pictures of any kind.

@@ -21,9 +21,12 @@ const DEMO_MODEL: &str = "examples/demo/model";
 /// Which model, on which device.
 #[derive(Debug, Args)]
 pub(crate) struct ModelArgs {
-    /// Folder of the model; the demo model without it
-    #[arg(long, value_name = "DIR")]
+    /// Folder of the model, or a GGUF file; the demo model without it
+    #[arg(long, value_name = "PATH")]
     pub(crate) model: Option<PathBuf>,
+    /// The file with the eyes of a model in GGUF, where it is not beside the model
+    #[arg(long, value_name = "FILE")]
+    pub(crate) mmproj: Option<PathBuf>,
     /// auto, cpu, wgpu, vulkan, metal, cuda or cuda:N
     #[arg(long, value_name = "NAME", default_value = "auto")]
     pub(crate) device: DeviceName,
@@ -63,7 +66,7 @@ impl ModelArgs {
         let bar = progress_bar();
         let shown = Mutex::new(bar.clone());
         let adapters = self.adapter.iter();
-        let options = adapters
+        let mut options = adapters
             .fold(LoadOptions::new(), LoadOptions::with_adapter)
             .with_weights(self.matrix_type()?)
             .with_links(self.links())
@@ -73,6 +76,9 @@ impl ModelArgs {
                     bar.set_position(progress.done_bytes);
                 }
             });
+        if let Some(mmproj) = &self.mmproj {
+            options = options.with_mmproj(mmproj);
+        }
         let pipeline = AnyPipeline::open(&folder, self.device, &options);
         bar.finish_and_clear();
         let pipeline = pipeline.with_context(|| format!("cannot open the model in {folder:?}"))?;

@@ -79,6 +79,20 @@ pub enum TokenizerError {
     },
 }
 
+impl TokenizerError {
+    /// The same error about a file of another name, where it is about one.
+    pub(crate) fn about(mut self, name: &str) -> Self {
+        match &mut self {
+            Self::TooLarge { file, .. }
+            | Self::Malformed { file, .. }
+            | Self::Unsupported { file, .. }
+            | Self::DuplicateId { file, .. } => *file = name.to_string(),
+            Self::Missing | Self::UnknownToken { .. } | Self::Encode { .. } => {}
+        }
+        self
+    }
+}
+
 /// A prompt template that cannot be used.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]

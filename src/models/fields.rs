@@ -168,6 +168,19 @@ impl<'a> Fields<'a> {
         values.iter().map(id).collect()
     }
 
+    /// Three numbers, one a channel.
+    pub(super) fn channels(&self, name: &str) -> Result<Option<[f64; 3]>> {
+        let Some(found) = self.get(name) else {
+            return Ok(None);
+        };
+        let numbers = found.as_array().map(|list| list.iter().map(Value::as_f64));
+        let numbers: Option<Vec<f64>> = numbers.and_then(Iterator::collect);
+        match numbers.as_deref() {
+            Some(&[red, green, blue]) => Ok(Some([red, green, blue])),
+            _ => Err(self.out_of_range(name, found, "three numbers")),
+        }
+    }
+
     /// One of the named values, `default` where the field is absent.
     pub(super) fn choice<T: Copy>(
         &self,

@@ -44,11 +44,11 @@ const KEYS: &[KeyRule] = &[
     GATE_UP,
 ];
 
-const MAX_WIDTH: usize = 1 << 16;
-const MAX_LAYERS: usize = 512;
-const MAX_IMAGE_SIZE: usize = 2048;
+pub(super) const MAX_WIDTH: usize = 1 << 16;
+pub(super) const MAX_LAYERS: usize = 512;
+pub(super) const MAX_IMAGE_SIZE: usize = 2048;
 /// Most patches of a picture: attention between them takes memory by the square.
-const MAX_PATCHES: usize = 1 << 16;
+pub(super) const MAX_PATCHES: usize = 1 << 16;
 
 fn parse(fields: &Fields<'_>) -> Result<ModelConfig> {
     let text = fields.object_or_empty("text_config")?;

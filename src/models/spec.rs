@@ -7,6 +7,7 @@ use super::fields::Fields;
 use super::generation_config::GenerationConfig;
 use super::model_file::read_object;
 use super::model_files::ModelFiles;
+use super::model_source::ModelSource;
 use super::project::Project;
 use super::{FAMILIES, Family, ImageLayout, ModelConfig};
 use crate::error::{ConfigError, Error, Result, visible, visible_line};
@@ -26,8 +27,9 @@ pub struct ModelSpec {
 }
 
 impl ModelSpec {
-    /// Reads what describes a model: `config.json` and `generation_config.json` of a folder, or the
-    /// YAML of a MiniGPT project, by its name or by that of the folder that holds it.
+    /// Reads what describes a model: `config.json` and `generation_config.json` of a folder, the
+    /// YAML of a MiniGPT project, by its name or by that of the folder that holds it, or a GGUF file,
+    /// by its name or by that of a folder that holds no other model.
     ///
     /// # Errors
     ///
@@ -35,6 +37,11 @@ impl ModelSpec {
     /// found, what is missing and what is supported. Other [`ConfigError`]s when a file is damaged
     /// or asks for what is not implemented; [`Error::Io`] when it cannot be read.
     pub fn read(path: &Path) -> Result<Self> {
+        ModelSource::find(path, None)?.spec()
+    }
+
+    /// What describes a model that is no GGUF file.
+    pub(super) fn of_files(path: &Path) -> Result<Self> {
         // A folder that is not there is another mistake than one without a model.
         let is_folder = fs::metadata(path).map_err(Error::io(path))?.is_dir();
         let object = match is_folder {

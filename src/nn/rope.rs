@@ -32,7 +32,7 @@ pub enum RopePrecision {
 }
 
 /// Ways to stretch a context, as `transformers` computes them.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub enum RopeScaling {
     /// As trained.
@@ -62,6 +62,9 @@ pub enum RopeScaling {
         /// The trained context.
         original_max_position_embeddings: usize,
     },
+    /// Each frequency divided by its own factor, as a checkpoint stores them: `rotary_dim / 2`
+    /// numbers.
+    Factors(Vec<f32>),
 }
 
 impl RopeConfig {
@@ -72,7 +75,9 @@ impl RopeConfig {
         let base = self.base(seq_len);
         let pairs = 0..rotary_dim / 2;
         let plain = pairs.map(|i| base.powf(-((2 * i) as f64) / rotary_dim as f64));
-        let frequencies = plain.map(|frequency| self.stretched(frequency) as f32);
+        let frequencies = plain
+            .zip(0..)
+            .map(|(frequency, pair)| self.stretched(frequency, pair) as f32);
         match self.precision {
             // A base that grew was computed after the cast.
             RopePrecision::Bf16 if base == self.rope_theta => frequencies
@@ -90,7 +95,10 @@ impl RopeConfig {
                 original_max_position_embeddings,
                 ..
             } => seq_len.max(original_max_position_embeddings),
-            RopeScaling::Default | RopeScaling::Linear { .. } | RopeScaling::Llama3 { .. } => 0,
+            RopeScaling::Default
+            | RopeScaling::Linear { .. }
+            | RopeScaling::Llama3 { .. }
+            | RopeScaling::Factors(_) => 0,
         }
     }
 
@@ -108,8 +116,9 @@ impl RopeConfig {
         self.rope_theta * (factor * stretch - (factor - 1.0)).powf(exponent)
     }
 
-    fn stretched(&self, frequency: f64) -> f64 {
-        match self.scaling {
+    fn stretched(&self, frequency: f64, pair: usize) -> f64 {
+        match &self.scaling {
+            RopeScaling::Factors(factors) => frequency / f64::from(factors[pair]),
             RopeScaling::Default | RopeScaling::Dynamic { .. } => frequency,
             RopeScaling::Linear { factor } => frequency / factor,
             RopeScaling::Llama3 {
@@ -119,7 +128,7 @@ impl RopeConfig {
                 original_max_position_embeddings,
             } => {
                 // Full turns within the trained context.
-                let turns = original_max_position_embeddings as f64 * frequency / (2.0 * PI);
+                let turns = *original_max_position_embeddings as f64 * frequency / (2.0 * PI);
                 let keep = (turns - low_freq_factor) / (high_freq_factor - low_freq_factor);
                 let keep = keep.clamp(0.0, 1.0);
                 keep * frequency + (1.0 - keep) * frequency / factor

@@ -32,6 +32,7 @@ pub struct LoadOptions {
     pub(super) cache: Option<ComputeType>,
     pub(super) rope_precision: RopePrecision,
     pub(super) adapters: Vec<PathBuf>,
+    pub(super) eyes: Option<PathBuf>,
     pub(super) progress: Option<Arc<Progress>>,
 }
 
@@ -166,6 +167,14 @@ impl LoadOptions {
         self
     }
 
+    /// The file with the eyes of a model in GGUF (`mmproj`), where it is not beside the model or one
+    /// of several there.
+    #[must_use]
+    pub fn with_mmproj(mut self, path: impl Into<PathBuf>) -> Self {
+        self.eyes = Some(path.into());
+        self
+    }
+
     /// Calls `progress` after every tensor that was loaded.
     #[must_use]
     pub fn with_progress(
@@ -190,6 +199,7 @@ impl fmt::Debug for LoadOptions {
             .field("cache", &self.cache)
             .field("rope_precision", &self.rope_precision)
             .field("adapters", &self.adapters)
+            .field("mmproj", &self.eyes)
             .field("has_progress", &self.progress.is_some())
             .finish()
     }

@@ -10,6 +10,7 @@ mod answer;
 #[cfg(any(feature = "flex", feature = "wgpu", feature = "cuda"))]
 mod any;
 mod batch;
+mod describe;
 mod encoded_image;
 mod image_rows;
 mod load_options;
@@ -27,6 +28,7 @@ pub use any::{
     AnyAnswerStream, AnyEncodedImage, AnyImage, AnyPipeline, AnySession, DeviceName,
     PipelineVisitor,
 };
+pub use describe::{ModelDescription, StoredTensors};
 pub use encoded_image::{EncodedImage, RequestImage};
 pub use load_options::{ComputeType, KernelPolicy, LoadOptions};
 pub use multimodal::MultimodalPipeline;

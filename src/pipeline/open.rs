@@ -11,8 +11,8 @@ use crate::error::{ConfigError, DeviceError, Error, Result, visible, visible_lin
 use crate::image::PreprocessConfig;
 use crate::kernels::VlmBackend;
 use crate::models::{
-    ModelFiles, ModelSpec, Processor, ProjectorConfig, VisionConfig, VisionLanguageModel,
-    read_config,
+    ModelFiles, ModelSource, ModelSpec, Processor, ProjectorConfig, VisionConfig,
+    VisionLanguageModel, read_config,
 };
 use crate::nn::RopeScaling;
 use crate::text::{ChatTemplate, ConversationTemplate, TEMPLATES, Tokenizer};
@@ -40,7 +40,8 @@ impl<B: VlmBackend> ModelParts<B> {
         if path.is_dir() {
             options.links.check(path)?;
         }
-        let mut spec = ModelSpec::read(path)?;
+        let source = ModelSource::find(path, options.eyes.as_deref())?;
+        let mut spec = source.spec()?;
         // What a YAML names is the user's own word; what its folders hold is not.
         options.links.check(&spec.files.text)?;
         for adapter in &options.adapters {
@@ -49,11 +50,9 @@ impl<B: VlmBackend> ModelParts<B> {
         apply::<B>(options, &mut spec, device)?;
         spec.config.require_affordable(options.size_allowance.0)?;
         let context_length = context_length(&spec, options)?;
-        let text_processor = open_text_processor(&spec)?;
-        let vision = spec.config.vision.as_ref();
-        let preprocess = vision.map(|vision| open_preprocess(&spec.files, vision));
-        let preprocess = preprocess.transpose()?;
-        let mut checkpoint = Checkpoint::open_parts(&spec.files.weights)?;
+        let text_processor = open_text_processor(&source, &spec)?;
+        let preprocess = open_preprocess(&spec)?;
+        let mut checkpoint = source.into_checkpoint(&spec)?;
         spec.config.settle_head(&checkpoint)?;
         for adapter in &options.adapters {
             checkpoint.add_adapter(adapter)?;
@@ -106,7 +105,7 @@ fn context_length(spec: &ModelSpec, options: &LoadOptions) -> Result<usize> {
     let stretch = match config.rope.scaling {
         // These name the trained context and stretch it; the others name the stretched one.
         RopeScaling::Linear { factor } | RopeScaling::Dynamic { factor, .. } => factor.max(1.0),
-        RopeScaling::Default | RopeScaling::Llama3 { .. } => 1.0,
+        RopeScaling::Default | RopeScaling::Llama3 { .. } | RopeScaling::Factors(_) => 1.0,
     };
     let longest = (config.max_position_embeddings as f64 * stretch) as usize;
     let affordable = spec.config.affordable_context(options.size_allowance.0);
@@ -128,16 +127,24 @@ fn context_length(spec: &ModelSpec, options: &LoadOptions) -> Result<usize> {
     }
 }
 
-fn open_text_processor(spec: &ModelSpec) -> Result<TextProcessor> {
-    let folder = &spec.files.text;
-    let mut tokenizer = Tokenizer::open(folder)?;
+pub(super) fn open_text_processor(source: &ModelSource, spec: &ModelSpec) -> Result<TextProcessor> {
+    let (mut tokenizer, chat_template) = match source {
+        ModelSource::Files(_) => {
+            let folder = &spec.files.text;
+            (Tokenizer::open(folder)?, ChatTemplate::open(folder)?)
+        }
+        ModelSource::Gguf(model) => {
+            let template = model.chat_template().map(ChatTemplate::new);
+            let tokenizer = Tokenizer::from_gguf(&model.vocabulary()?)?;
+            (tokenizer, template.transpose()?)
+        }
+    };
     if let Some(vision) = &spec.config.vision
         && let Some(id) = vision.image_token_id
         && let Some(image_token) = tokenizer.token_text(id)
     {
         tokenizer = tokenizer.with_control_token(&image_token)?;
     }
-    let chat_template = ChatTemplate::open(folder)?;
     let named = TEMPLATES.iter().flat_map(ConversationTemplate::texts);
     let mut formats: Vec<&str> = named.collect();
     formats.extend(chat_template.as_ref().map(ChatTemplate::source));
@@ -159,8 +166,16 @@ fn open_question_reader(spec: &ModelSpec) -> Result<Option<QuestionReader>> {
     config.text.as_ref().map(open).transpose()
 }
 
+/// How pictures are prepared; `None` for a model that reads text only.
+pub(super) fn open_preprocess(spec: &ModelSpec) -> Result<Option<PreprocessConfig>> {
+    let vision = spec.config.vision.as_ref();
+    vision
+        .map(|vision| preprocess_of(&spec.files, vision))
+        .transpose()
+}
+
 /// Reads how pictures are prepared, and checks that this gives what the encoder reads.
-fn open_preprocess(files: &ModelFiles, vision: &VisionConfig) -> Result<PreprocessConfig> {
+fn preprocess_of(files: &ModelFiles, vision: &VisionConfig) -> Result<PreprocessConfig> {
     let folder = match &files.processor {
         Processor::Folder(folder) => folder,
         Processor::Fixed(config) => return Ok(config.clone()),

@@ -17,6 +17,8 @@ mod conversation_template;
 mod detokenizer;
 mod engine;
 mod files;
+mod gguf_pre_tokenizer;
+mod gguf_vocabulary;
 mod jinja;
 mod prompt;
 mod sentencepiece;
@@ -29,6 +31,7 @@ pub use chat_template::{ChatOptions, ChatTemplate};
 pub(crate) use conversation::check_content;
 pub use conversation::{Ending, Message, Part, Role};
 pub use conversation_template::{ConversationTemplate, TEMPLATES};
+pub(crate) use gguf_vocabulary::GgufVocabulary;
 #[cfg(feature = "testing")]
 pub use prompt::MAX_TEXT_BYTES;
 pub use prompt::{Bos, ImagePart, ImageSpan, ImageTokens, Prompt, PromptTokens};

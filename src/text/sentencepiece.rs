@@ -64,7 +64,26 @@ pub(crate) fn load(
             limit_bytes: MAX_BYTES,
         });
     }
-    let mut model = SentencePieceModel::parse(bytes)?;
+    finish(SentencePieceModel::parse(bytes)?, config)
+}
+
+/// Makes a tokenizer of pieces that another file lists: spelling, score and kind of each, as
+/// SentencePiece numbers kinds.
+///
+/// # Errors
+///
+/// [`TokenizerError::Malformed`] when they are no vocabulary.
+pub(crate) fn load_pieces(
+    pieces: impl Iterator<Item = (String, f32, i32)>,
+    config: &TokenizerConfig,
+) -> Result<LoadedSentencePiece, TokenizerError> {
+    finish(SentencePieceModel::of_pieces(pieces)?, config)
+}
+
+fn finish(
+    mut model: SentencePieceModel,
+    config: &TokenizerConfig,
+) -> Result<LoadedSentencePiece, TokenizerError> {
     model.check()?;
     model.rename(config)?;
     model.normalizer.add_dummy_prefix &= config.add_prefix_space != Some(false);

@@ -18,6 +18,7 @@ use self::span::cannot_encode;
 use super::control_tokens::{ControlToken, ControlTokens};
 use super::detokenizer::Detokenizer;
 use super::engine::{Effort, Engine, SpanPlace};
+use super::sentencepiece::LoadedSentencePiece;
 use super::stream::TextStream;
 use super::tokenizer_config::TokenizerConfig;
 use super::tokenizer_json::Affixes;
@@ -126,7 +127,10 @@ impl Tokenizer {
         Ok(Self::from_sentencepiece(bytes, TokenizerConfig::default())?)
     }
 
-    fn from_json(bytes: &[u8], mut config: TokenizerConfig) -> Result<Self, TokenizerError> {
+    pub(super) fn from_json(
+        bytes: &[u8],
+        mut config: TokenizerConfig,
+    ) -> Result<Self, TokenizerError> {
         let loaded = tokenizer_json::load(bytes)?;
         if let Some(unknown) = loaded.unknown {
             config.name("unk_token", unknown);
@@ -159,11 +163,14 @@ impl Tokenizer {
         )
     }
 
-    fn from_sentencepiece(
-        bytes: &[u8],
+    fn from_sentencepiece(bytes: &[u8], config: TokenizerConfig) -> Result<Self, TokenizerError> {
+        Self::of_sentencepiece(sentencepiece::load(bytes, &config)?, config)
+    }
+
+    pub(super) fn of_sentencepiece(
+        loaded: LoadedSentencePiece,
         mut config: TokenizerConfig,
     ) -> Result<Self, TokenizerError> {
-        let loaded = sentencepiece::load(bytes, &config)?;
         for (name, token) in loaded.named {
             config.name(name, token);
         }

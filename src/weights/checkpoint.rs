@@ -22,7 +22,7 @@ use crate::error::{CheckpointError, Result, visible, visible_line};
 /// Bytes of two tensors that are compared at once.
 const COMPARED_BYTES: u64 = 1 << 20;
 
-/// The weights of a model on disk: safetensors or PyTorch files, one or many.
+/// The weights of a model on disk: safetensors, PyTorch or GGUF files, one or many.
 ///
 /// Opening reads what describes the tensors and checks all of it: shapes, types, sizes and places
 /// are consistent and lie inside of their files. The tensors themselves are read one by one when
@@ -72,7 +72,7 @@ impl Checkpoint {
     ///
     /// Looks for `model.safetensors`, `model.safetensors.index.json`, `pytorch_model.bin` and
     /// `pytorch_model.bin.index.json`, in this order, then for the only other file that ends in
-    /// `.safetensors`, `.bin` or `.pth`. Links are followed; names in an index stay in the folder.
+    /// `.safetensors`, `.bin`, `.pth` or `.gguf`. Links are followed; names in an index stay in the folder.
     ///
     /// # Errors
     ///
@@ -236,6 +236,33 @@ impl Checkpoint {
         Ok(true)
     }
 
+    /// The tensors of one file that was read already.
+    pub(super) fn of_file(
+        file: WeightFile,
+        tensors: BTreeMap<String, TensorEntry>,
+    ) -> Result<Self> {
+        let mut checkpoint = Self::empty();
+        checkpoint.add(file, tensors, None)?;
+        Ok(checkpoint)
+    }
+
+    /// The tensors of both.
+    ///
+    /// # Errors
+    ///
+    /// [`CheckpointError::Duplicate`] if both hold one of a name.
+    pub(crate) fn joined(mut self, other: Self) -> Result<Self> {
+        let mut tensors: Vec<BTreeMap<_, _>> =
+            other.files.iter().map(|_| BTreeMap::new()).collect();
+        for (name, FiledTensor { file, entry, .. }) in other.tensors {
+            tensors[file].insert(name, entry);
+        }
+        for (file, tensors) in other.files.into_iter().zip(tensors) {
+            self.add(file, tensors, None)?;
+        }
+        Ok(self)
+    }
+
     fn empty() -> Self {
         Self {
             files: Vec::new(),
@@ -308,7 +335,7 @@ impl Checkpoint {
         }
     }
 
-    fn add(
+    pub(super) fn add(
         &mut self,
         file: WeightFile,
         tensors: BTreeMap<String, TensorEntry>,

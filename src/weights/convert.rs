@@ -4,7 +4,8 @@ use burn::tensor::{Element, bf16, f16};
 use bytemuck::{Pod, Zeroable};
 use half::slice::HalfFloatSliceExt;
 
-use super::element::WeightType;
+use super::blocks::BlockType;
+use super::element::{StoredType, WeightType};
 use super::low_rank::Update;
 use crate::error::{CheckpointError, Result};
 
@@ -31,8 +32,8 @@ pub(super) fn zeros<T: Zeroable>(name: &str, len: usize) -> Result<Vec<T>> {
 
 /// Floats on their way into a parameter.
 pub(super) struct Stored<'a> {
-    /// The type that they are stored in.
-    pub(super) from: WeightType,
+    /// What they are stored in.
+    pub(super) from: StoredType,
     pub(super) read_at: &'a ReadAt<'a>,
     /// What is added to them, before they are rounded.
     pub(super) update: Option<&'a Update>,
@@ -55,9 +56,10 @@ pub(super) type ReadAt<'a> = dyn Fn(u64, &mut [u8]) -> Result<()> + 'a;
 /// Rounds to the nearest value, ties to even. NaN and infinities stay what they are.
 pub(super) fn convert<T: Weight>(stored: &Stored, target: &mut [T]) -> Result<(), ConvertError> {
     match stored.from {
-        WeightType::F32 => convert_from::<f32, T>(stored, target),
-        WeightType::F16 => convert_from::<f16, T>(stored, target),
-        WeightType::BF16 => convert_from::<bf16, T>(stored, target),
+        StoredType::Floats(WeightType::F32) => convert_from::<f32, T>(stored, target),
+        StoredType::Floats(WeightType::F16) => convert_from::<f16, T>(stored, target),
+        StoredType::Floats(WeightType::BF16) => convert_from::<bf16, T>(stored, target),
+        StoredType::Blocks(block_type) => convert_blocks(block_type, stored, target),
     }
 }
 
@@ -76,18 +78,43 @@ fn convert_chunks<S: Weight, T: Weight>(
     stored: &Stored,
     target: &mut [T],
 ) -> Result<(), ConvertError> {
-    let chunk_len = match stored.update {
-        Some(update) => update.whole_rows(CHUNK_ELEMENTS),
-        None => CHUNK_ELEMENTS,
-    };
-    let buffer_len = target.len().min(chunk_len);
-    let (mut narrow, mut wide) = (vec![S::zeroed(); buffer_len], vec![0f32; buffer_len]);
-    for (index, target) in target.chunks_mut(chunk_len).enumerate() {
-        let (narrow, wide) = (&mut narrow[..target.len()], &mut wide[..target.len()]);
-        let first = index * chunk_len;
+    let mut narrow = vec![S::zeroed(); target.len().min(stored.chunk_len())];
+    convert_through_f32(stored, target, |first, wide| {
+        let narrow = &mut narrow[..wide.len()];
         let offset = (first * size_of::<S>()) as u64;
-        (stored.read_at)(offset, bytemuck::cast_slice_mut(narrow)).map_err(ConvertError::Read)?;
+        (stored.read_at)(offset, bytemuck::cast_slice_mut(narrow))?;
         S::widen(narrow, wide);
+        Ok(())
+    })
+}
+
+fn convert_blocks<T: Weight>(
+    block_type: BlockType,
+    stored: &Stored,
+    target: &mut [T],
+) -> Result<(), ConvertError> {
+    // Rows are whole blocks, and a chunk is whole rows or a multiple of every block.
+    let bytes_of = |elements: usize| elements / block_type.block_len() * block_type.size_bytes();
+    let mut blocks = vec![0; bytes_of(target.len().min(stored.chunk_len()))];
+    convert_through_f32(stored, target, |first, wide| {
+        let blocks = &mut blocks[..bytes_of(wide.len())];
+        (stored.read_at)(bytes_of(first) as u64, blocks)?;
+        block_type.dequantise(blocks, wide);
+        Ok(())
+    })
+}
+
+/// `fill` is given the first element of a chunk and the room for it.
+fn convert_through_f32<T: Weight>(
+    stored: &Stored,
+    target: &mut [T],
+    mut fill: impl FnMut(usize, &mut [f32]) -> Result<()>,
+) -> Result<(), ConvertError> {
+    let chunk_len = stored.chunk_len();
+    let mut wide = vec![0f32; target.len().min(chunk_len)];
+    for (index, target) in target.chunks_mut(chunk_len).enumerate() {
+        let (first, wide) = (index * chunk_len, &mut wide[..target.len()]);
+        fill(first, wide).map_err(ConvertError::Read)?;
         if let Some(update) = stored.update {
             update.add_to(first, wide);
         }
@@ -95,6 +122,16 @@ fn convert_chunks<S: Weight, T: Weight>(
         require_finite(wide, target)?;
     }
     Ok(())
+}
+
+impl Stored<'_> {
+    /// Elements converted at once; whole rows where something is added to them.
+    fn chunk_len(&self) -> usize {
+        match self.update {
+            Some(update) => update.whole_rows(CHUNK_ELEMENTS),
+            None => CHUNK_ELEMENTS,
+        }
+    }
 }
 
 /// What is finite must stay so.
@@ -177,7 +214,7 @@ mod tests {
         };
         let mut converted = vec![T::zeroed(); stored.len()];
         let stored = Stored {
-            from,
+            from: StoredType::Floats(from),
             read_at: &read_at,
             update: None,
         };
@@ -254,7 +291,7 @@ mod tests {
         let sum = |factor: f32| {
             let update = Update::new(vec![factor, factor], vec![1.0], 1, 1.0);
             let stored = Stored {
-                from: WeightType::F32,
+                from: StoredType::Floats(WeightType::F32),
                 read_at: &read_at,
                 update: Some(&update),
             };

@@ -11,7 +11,7 @@ use super::convert::Weight;
 use super::element::WeightType;
 use super::shards::{ShardWriter, TensorToWrite, plan_shards};
 use super::source::NamedTensor;
-use super::tensor::require_weight_type;
+use super::tensor::require_stored_type;
 use crate::error::{CheckpointError, Error, Result};
 
 /// Elements that are added at once.
@@ -126,7 +126,7 @@ fn tensors_to_write(delta: &Checkpoint) -> Result<Vec<TensorToWrite>> {
         Ok(TensorToWrite {
             name: name.to_string(),
             shape: info.shape().to_vec(),
-            weight_type: require_weight_type(name, info)?,
+            weight_type: require_stored_type(name, info)?.kept_as(),
         })
     };
     tensors.map(to_write).collect()

@@ -4,10 +4,13 @@ use std::fmt;
 
 use burn::tensor::DType;
 
+use super::blocks::BlockType;
+
 /// What the elements of a stored tensor are.
 ///
-/// Only [`F32`](Self::F32), [`F16`](Self::F16) and [`BF16`](Self::BF16) can fill a parameter; the
-/// others are listed, so that a buffer of another type does not make a checkpoint unreadable.
+/// Only [`F32`](Self::F32), [`F16`](Self::F16), [`BF16`](Self::BF16) and [`Blocks`](Self::Blocks)
+/// can fill a parameter; the others are listed, so that a buffer of another type does not make a
+/// checkpoint unreadable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ElementType {
@@ -43,6 +46,28 @@ pub enum ElementType {
     I64,
     /// IEEE double precision.
     F64,
+    /// Blocks of elements that share a scale.
+    Blocks(BlockType),
+}
+
+/// What the floats of a tensor are stored in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum StoredType {
+    /// One by one.
+    Floats(WeightType),
+    /// In blocks.
+    Blocks(BlockType),
+}
+
+impl StoredType {
+    /// The type that holds the elements where they are kept as they are stored: f16 for blocks,
+    /// whose scales are f16 too.
+    pub(super) fn kept_as(self) -> WeightType {
+        match self {
+            Self::Floats(weight_type) => weight_type,
+            Self::Blocks(_) => WeightType::F16,
+        }
+    }
 }
 
 /// Every type with its name in safetensors files.
@@ -74,14 +99,26 @@ impl ElementType {
             .map(|(element, _)| *element)
     }
 
-    /// The name that safetensors headers use.
+    /// The name that safetensors headers use, or ggml for blocks.
     #[must_use]
     pub fn name(self) -> &'static str {
+        if let Self::Blocks(block_type) = self {
+            return block_type.name();
+        }
         let entry = NAMES.iter().find(|(element, _)| *element == self);
-        entry.expect("the table names every type").1
+        entry.expect("the table names every type but blocks").1
     }
 
-    /// Bytes of one element.
+    /// Elements that are stored together: one, but for blocks.
+    #[must_use]
+    pub fn block_len(self) -> usize {
+        match self {
+            Self::Blocks(block_type) => block_type.block_len(),
+            _ => 1,
+        }
+    }
+
+    /// Bytes of what is stored together: one element, or a block of them.
     #[must_use]
     pub fn size_bytes(self) -> usize {
         match self {
@@ -89,19 +126,29 @@ impl ElementType {
             Self::U16 | Self::I16 | Self::F16 | Self::BF16 => 2,
             Self::U32 | Self::I32 | Self::F32 => 4,
             Self::C64 | Self::U64 | Self::I64 | Self::F64 => 8,
+            Self::Blocks(block_type) => block_type.size_bytes(),
         }
     }
 
-    /// Bytes of `shape`, or `None` if that is no number.
+    /// Bytes of `shape`, or `None` if that is no number, or if its rows are no whole blocks.
     pub(super) fn len_bytes(self, shape: &[usize]) -> Option<usize> {
-        num_elements(shape)?.checked_mul(self.size_bytes())
+        let columns = shape.last().copied().unwrap_or(1);
+        let num_blocks = num_elements(shape)? / self.block_len();
+        let is_whole = columns.is_multiple_of(self.block_len());
+        num_blocks
+            .checked_mul(self.size_bytes())
+            .filter(|_| is_whole)
     }
 
-    /// The same type as a weight is kept in, if there is one.
-    pub(super) fn as_weight_type(self) -> Option<WeightType> {
+    /// What floats are stored in, if these are floats that a parameter takes.
+    pub(super) fn as_stored_type(self) -> Option<StoredType> {
+        if let Self::Blocks(block_type) = self {
+            return Some(StoredType::Blocks(block_type));
+        }
         WeightType::ALL
             .into_iter()
             .find(|weight_type| weight_type.element_type() == self)
+            .map(StoredType::Floats)
     }
 }
 
@@ -204,5 +251,15 @@ mod tests {
         assert_eq!(ElementType::F32.len_bytes(&[]), Some(4));
         assert_eq!(ElementType::F32.len_bytes(&[usize::MAX / 2]), None);
         assert_eq!(ElementType::U8.len_bytes(&[1 << 33, 1 << 33]), None);
+        let blocks = ElementType::Blocks(BlockType::Q4K);
+        assert_eq!(blocks.len_bytes(&[1 << 33, 1 << 33]), None);
+    }
+
+    #[test]
+    fn rows_that_are_no_whole_blocks_have_no_size() {
+        let blocks = ElementType::Blocks(BlockType::Q8_0);
+        assert_eq!(blocks.len_bytes(&[3, 64]), Some(3 * 2 * 34));
+        assert_eq!(blocks.len_bytes(&[64, 3]), None);
+        assert_eq!(blocks.len_bytes(&[]), None);
     }
 }

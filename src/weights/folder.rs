@@ -23,7 +23,7 @@ const LAYOUTS: [(&str, Layout); 4] = [
 ];
 
 /// Extensions of files that are taken under any name if there is only one.
-const EXTENSIONS: [&str; 3] = ["safetensors", "bin", "pth"];
+const EXTENSIONS: [&str; 4] = ["safetensors", "bin", "pth", "gguf"];
 
 #[derive(Clone, Copy, Debug)]
 enum Layout {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::file::WeightFile;
 use super::tensor::TensorEntry;
-use super::{pytorch, safetensors};
+use super::{gguf, pytorch, safetensors};
 use crate::error::Result;
 
 /// What a file begins with; the longest beginning that is looked for has 20 bytes.
@@ -12,14 +12,13 @@ const BEGINNING_BYTES: u64 = 20;
 
 const ZIP: &[u8] = b"PK\x03\x04";
 const GIT_LFS: &[u8] = b"version https://git-";
-const GGUF: &[u8] = b"GGUF";
 
 /// The tensors of a file, by name.
 ///
 /// # Errors
 ///
-/// [`CheckpointError`](crate::error::CheckpointError) if it is no safetensors or PyTorch file, or
-/// a damaged one.
+/// [`CheckpointError`](crate::error::CheckpointError) if it is no safetensors, PyTorch or GGUF
+/// file, or a damaged one.
 pub(super) fn read_tensors(file: &WeightFile) -> Result<BTreeMap<String, TensorEntry>> {
     let beginning = file.read(0, file.len_bytes().min(BEGINNING_BYTES))?;
     if beginning.starts_with(ZIP) {
@@ -32,8 +31,8 @@ pub(super) fn read_tensors(file: &WeightFile) -> Result<BTreeMap<String, TensorE
         let remedy = "fetch the file itself, for example by `git lfs pull`";
         return Err(file.unsupported("the placeholder of a file in Git LFS", remedy));
     }
-    if beginning.starts_with(GGUF) {
-        return Err(file.unsupported("a GGUF file", "use the original safetensors weights"));
+    if gguf::is_gguf(&beginning) || gguf::is_legacy(&beginning) {
+        return gguf::read_tensors(file);
     }
     let extension = file.path().extension();
     if extension.is_some_and(|extension| extension == "bin" || extension == "pth") {

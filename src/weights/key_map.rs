@@ -117,7 +117,7 @@ impl KeyMap {
     }
 
     /// This map with `rules` in front of its own.
-    pub(super) fn behind(&self, rules: &[KeyRule]) -> Self {
+    pub(crate) fn behind(&self, rules: &[KeyRule]) -> Self {
         Self {
             rules: [rules, &self.rules].concat(),
         }

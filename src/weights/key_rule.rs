@@ -69,11 +69,13 @@ pub enum KeyRule {
 ///
 /// They are wanted part by part, `[shares, groups, rows]`. GPT-NeoX stores query, key and value of
 /// one head after another, so its groups are the heads and its shares `[1, 1, 1]`; where each group
-/// has the queries of a whole group of heads, the first share is their number.
+/// has the queries of a whole group of heads, the first share is their number. Where rotary pairs are
+/// neighbours, the groups are the pairs of a head, and the order [repeats](Self::repeated) for each.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RowOrder {
     groups: usize,
     shares: Vec<usize>,
+    repeats: usize,
 }
 
 /// What a name in a file looks like.
@@ -185,7 +187,23 @@ impl RowOrder {
         let is_whole = groups > 0 && !shares.is_empty() && !shares.contains(&0);
         assert!(is_whole, "{groups} groups of {shares:?} hold no rows");
         let shares = shares.to_vec();
-        Self { groups, shares }
+        Self {
+            groups,
+            shares,
+            repeats: 1,
+        }
+    }
+
+    /// This order in each of as many equal stretches of rows.
+    ///
+    /// # Panics
+    ///
+    /// If there is none.
+    #[must_use]
+    pub fn repeated(mut self, stretches: usize) -> Self {
+        assert!(stretches > 0, "no stretch holds no rows");
+        self.repeats = stretches;
+        self
     }
 
     /// The number of rows must be a multiple of this.
@@ -194,7 +212,8 @@ impl RowOrder {
             .shares
             .iter()
             .fold(0usize, |sum, share| sum.saturating_add(*share));
-        self.groups.saturating_mul(shares)
+        let stretch = self.groups.saturating_mul(shares);
+        stretch.saturating_mul(self.repeats)
     }
 
     /// The ranges of `num_rows` stored rows in the order in which they are wanted.
@@ -203,14 +222,17 @@ impl RowOrder {
             return Vec::new();
         }
         let rows = num_rows / self.unit();
-        let group_rows = num_rows / self.groups;
-        let mut ranges = Vec::with_capacity(self.groups * self.shares.len());
-        let mut first = 0;
-        for share in &self.shares {
-            let end = first + share * rows;
-            let part = (0..self.groups).map(|group| group * group_rows);
-            ranges.extend(part.map(|start| start + first..start + end));
-            first = end;
+        let stretch_rows = num_rows / self.repeats;
+        let group_rows = stretch_rows / self.groups;
+        let mut ranges = Vec::with_capacity(self.repeats * self.groups * self.shares.len());
+        for stretch in 0..self.repeats {
+            let mut first = stretch * stretch_rows;
+            for share in &self.shares {
+                let end = first + share * rows;
+                let part = (0..self.groups).map(|group| group * group_rows);
+                ranges.extend(part.map(|start| start + first..start + end));
+                first = end;
+            }
         }
         ranges
     }
@@ -238,6 +260,14 @@ mod tests {
         assert_eq!(order.ranges(6), [0..2, 3..5, 2..3, 5..6]);
         assert_eq!(RowOrder::new(1, &[1, 1, 1]).ranges(3), [0..1, 1..2, 2..3]);
         assert!(RowOrder::new(usize::MAX, &[1, 1]).ranges(0).is_empty());
+    }
+
+    #[test]
+    fn an_order_may_repeat_in_stretches() {
+        let order = RowOrder::new(2, &[1, 1]).repeated(2);
+        let starts: Vec<_> = order.ranges(8).into_iter().map(|rows| rows.start).collect();
+        assert_eq!(starts, [0, 2, 1, 3, 4, 6, 5, 7]);
+        assert_eq!(order.unit(), 8);
     }
 
     #[test]

@@ -29,3 +29,14 @@ pub(super) const MAX_NAMES_BYTES: usize = 16 << 20;
 
 /// Bytes of the name of a tensor.
 pub(super) const MAX_NAME_BYTES: usize = 1024;
+
+/// Bytes in front of the tensors of a GGUF file, nearly all of them the vocabulary: twelve times
+/// those of 262 144 tokens with their merges.
+pub(super) const MAX_METADATA_BYTES: u64 = 64 << 20;
+
+/// Entries of the metadata of a GGUF file; the largest seen have some sixty.
+pub(super) const MAX_METADATA_ENTRIES: u64 = 4096;
+
+/// Values in all lists of the metadata of a GGUF file: three times the largest seen. An empty text
+/// takes eight bytes of the file and three times that of memory.
+pub(super) const MAX_METADATA_VALUES: u64 = 4 << 20;

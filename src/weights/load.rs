@@ -35,13 +35,7 @@ pub fn load_module<B: VlmBackend, M: Module<B>>(
     key_map: &KeyMap,
     options: WeightOptions<'_>,
 ) -> Result<(M, LoadReport)> {
-    let parameters = Parameters::<B>::of(&module);
-    let device = parameters.device.clone();
-    let reads_matrix = |weight_type: WeightType, columns| {
-        let device = device.as_ref();
-        device.is_some_and(|device| B::vlm_reads_matrix(device, weight_type.dtype(), columns))
-    };
-    let plan = Plan::new(parameters, checkpoint, key_map, &options, &reads_matrix)?;
+    let (plan, device) = plan(&module, checkpoint, key_map, &options)?;
     let mut filler = Filler::<B> {
         checkpoint,
         plan: &plan,
@@ -55,6 +49,36 @@ pub fn load_module<B: VlmBackend, M: Module<B>>(
     let module = module.map(&mut filler);
     filler.finish()?;
     Ok((module, plan.report))
+}
+
+/// What [`load_module`] would report, without reading a tensor.
+///
+/// # Errors
+///
+/// As [`load_module`], but for what only the content of a tensor shows.
+pub(crate) fn check_module<B: VlmBackend, M: Module<B>>(
+    module: &M,
+    checkpoint: &Checkpoint,
+    key_map: &KeyMap,
+    options: &WeightOptions<'_>,
+) -> Result<LoadReport> {
+    plan(module, checkpoint, key_map, options).map(|(plan, _)| plan.report)
+}
+
+fn plan<'c, B: VlmBackend, M: Module<B>>(
+    module: &M,
+    checkpoint: &'c Checkpoint,
+    key_map: &KeyMap,
+    options: &WeightOptions<'_>,
+) -> Result<(Plan<'c>, Option<B::Device>)> {
+    let parameters = Parameters::<B>::of(module);
+    let device = parameters.device.clone();
+    let reads_matrix = |weight_type: WeightType, columns| {
+        let device = device.as_ref();
+        device.is_some_and(|device| B::vlm_reads_matrix(device, weight_type.dtype(), columns))
+    };
+    let plan = Plan::new(parameters, checkpoint, key_map, options, &reads_matrix)?;
+    Ok((plan, device))
 }
 
 struct Filler<'l, 'p, B: Backend> {

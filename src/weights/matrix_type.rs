@@ -8,7 +8,7 @@ use crate::error::CheckpointError;
 #[non_exhaustive]
 pub enum MatrixType {
     /// Each in the type that it is stored in; in f32 where the device's kernels cannot read that.
-    /// Exact either way.
+    /// Exact either way, but for blocks of a few bits an element: they are kept in f16.
     #[default]
     AsStored,
     /// See [`WeightType::F32`].

@@ -10,6 +10,7 @@
 
 mod adapter;
 mod adapter_config;
+mod blocks;
 mod checkpoint;
 mod convert;
 mod delta;
@@ -19,6 +20,9 @@ mod fit;
 mod fit_updates;
 mod folder;
 mod format;
+mod gguf;
+mod gguf_file;
+mod gguf_shards;
 mod index;
 mod key_map;
 mod key_rule;
@@ -40,13 +44,18 @@ mod tensor;
 mod test_files;
 mod unique_map;
 
+#[cfg(feature = "testing")]
+pub use blocks::BlockType;
 pub use checkpoint::{Checkpoint, CheckpointPart};
 pub use delta::{DeltaOptions, DeltaReport, NewRows, apply_delta};
 #[cfg(feature = "testing")]
 pub use element::ElementType;
 pub use element::WeightType;
+pub use gguf::{GgufMetadata, GgufValue};
+pub use gguf_file::Gguf;
 pub use key_map::KeyMap;
 pub use key_rule::{KeyPattern, KeyRule, RowOrder};
+pub(crate) use load::check_module;
 pub use load::load_module;
 pub use matrix_type::MatrixType;
 #[cfg(feature = "testing")]

@@ -91,8 +91,16 @@ impl<'c> Plan<'c> {
             let stored = source.stored_type()?;
             let is_read = |weight_type| reads_matrix(weight_type, source.columns);
             source.weight_type = matrices.kept(source.role, stored, is_read)?;
+            self.report.kept_bytes += source.kept_bytes();
             if source.role == Role::Matrix {
                 *self.report.matrices.entry(source.weight_type).or_default() += 1;
+                for block_type in source.block_types() {
+                    *self
+                        .report
+                        .dequantised
+                        .entry(block_type.name())
+                        .or_default() += 1;
+                }
                 if matrices == MatrixType::AsStored && source.weight_type != stored {
                     let path = path.clone();
                     self.report.widened.push(WidenedMatrix { path, stored });

@@ -32,8 +32,13 @@ pub struct LoadReport {
     /// Matrices that were to be kept as they are stored, and are kept in f32 since the device's
     /// kernels do not read their type.
     pub widened: Vec<WidenedMatrix>,
+    /// How many matrices are stored in blocks of each type (`Q4_K`, ...); they are kept as floats,
+    /// in f16 where they are to be as stored.
+    pub dequantised: BTreeMap<&'static str, usize>,
     /// Bytes of the filled parameters as they are stored.
     pub stored_bytes: u64,
+    /// Bytes of the filled parameters as they are kept on the device.
+    pub kept_bytes: u64,
 }
 
 /// A parameter that no tensor fills, or a part of one.
@@ -140,6 +145,9 @@ impl fmt::Display for LoadReport {
         )?;
         for (weight_type, count) in &self.matrices {
             write!(f, "; {count} matrices in {weight_type}")?;
+        }
+        for (blocks, count) in &self.dequantised {
+            write!(f, "; {count} of them out of {blocks} blocks")?;
         }
         write_list(f, "of a type that the device does not read", &self.widened)?;
         write_list(f, "without a tensor", &self.missing)?;

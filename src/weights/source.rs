@@ -1,15 +1,17 @@
 //! What a parameter is made of: rows of tensors, one under another, read into one buffer.
 
+use std::collections::BTreeSet;
 use std::ops::Range;
 
 use burn::tensor::{TensorData, bf16, f16};
 
+use super::blocks::BlockType;
 use super::checkpoint::Checkpoint;
 use super::convert::{Weight, zeros};
-use super::element::WeightType;
+use super::element::{ElementType, WeightType};
 use super::low_rank::Update;
 use super::parameters::Role;
-use super::tensor::{TensorInfo, require_weight_type};
+use super::tensor::{TensorInfo, require_stored_type};
 use crate::error::Result;
 
 /// All that one parameter is made of.
@@ -89,19 +91,36 @@ impl<'c> Source<'c> {
     }
 
     /// The type that all of it is stored in, or the narrowest that holds every value of its parts and
-    /// of what is added to them: a sum in f32 is not rounded to the f16 it started from.
+    /// of what is added to them: a sum in f32 is not rounded to the f16 it started from. See
+    /// [`StoredType::kept_as`](super::element::StoredType::kept_as) for blocks.
     ///
     /// # Errors
     ///
     /// [`CheckpointError::ElementType`](crate::CheckpointError::ElementType) if a tensor holds no
-    /// floats of 16 or 32 bits.
+    /// floats of 16 or 32 bits, and no blocks.
     pub(super) fn stored_type(&self) -> Result<WeightType> {
         let mut widest: Option<WeightType> = None;
         for tensor in self.tensors() {
-            let stored = require_weight_type(tensor.name, tensor.info)?;
+            let stored = require_stored_type(tensor.name, tensor.info)?.kept_as();
             widest = Some(widest.map_or(stored, |widest| widest.widest(stored)));
         }
         Ok(widest.unwrap_or(WeightType::F32))
+    }
+
+    /// Bytes of it on the device.
+    pub(super) fn kept_bytes(&self) -> u64 {
+        let len: usize = self.pieces.iter().map(Piece::len).sum();
+        len as u64 * self.weight_type.element_type().size_bytes() as u64
+    }
+
+    /// The blocks that some of it is stored in.
+    pub(super) fn block_types(&self) -> BTreeSet<BlockType> {
+        let tensors = self.tensors().into_iter();
+        let block_type = |tensor: NamedTensor<'_>| match tensor.info.element_type() {
+            ElementType::Blocks(block_type) => Some(block_type),
+            _ => None,
+        };
+        tensors.filter_map(block_type).collect()
     }
 
     /// Every tensor that is read for the parameter, once.

@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use super::convert::{ConvertError, ReadAt, Stored, Weight, convert, zeros};
-use super::element::{ElementType, WeightType, num_elements};
+use super::element::{ElementType, StoredType, WeightType, num_elements};
 use super::file::WeightFile;
 use super::limits::{MAX_NAME_BYTES, MAX_RANK};
 use super::low_rank::Update;
@@ -18,7 +18,8 @@ pub struct TensorInfo {
 }
 
 impl TensorInfo {
-    /// `None` if the shape has more elements or bytes than a number can say.
+    /// `None` if the shape has more elements or bytes than a number can say, or rows that are no
+    /// whole blocks.
     pub(super) fn new(element_type: ElementType, shape: Vec<usize>) -> Option<Self> {
         let len_bytes = element_type.len_bytes(&shape)?;
         Some(Self {
@@ -46,8 +47,10 @@ impl TensorInfo {
         self.len_bytes
     }
 
-    pub(super) fn num_elements(&self) -> usize {
-        self.len_bytes / self.element_type.size_bytes()
+    /// Elements of all axes together.
+    #[must_use]
+    pub fn num_elements(&self) -> usize {
+        self.len_bytes / self.element_type.size_bytes() * self.element_type.block_len()
     }
 }
 
@@ -82,10 +85,10 @@ impl StoredTensor {
     ///
     /// # Errors
     ///
-    /// [`CheckpointError::ElementType`] if the elements are not f32, f16 or bf16.
+    /// [`CheckpointError::ElementType`] if the elements are not f32, f16, bf16 or in blocks.
     pub fn to_f32(&self) -> Result<Vec<f32>> {
         let stored = Stored {
-            from: require_weight_type(&self.name, &self.info)?,
+            from: require_stored_type(&self.name, &self.info)?,
             read_at: &read_from(&self.bytes),
             update: None,
         };
@@ -169,7 +172,8 @@ impl TensorEntry {
             Layout::Contiguous => inner.iter().product(),
             Layout::Strided(strides) => strides[0],
         };
-        let skipped = rows.start * stride * self.info.element_type.size_bytes();
+        let element_type = self.info.element_type;
+        let skipped = rows.start * stride / element_type.block_len() * element_type.size_bytes();
         let shape = std::iter::once(rows.len()).chain(inner.iter().copied());
         let info = TensorInfo::new(self.info.element_type, shape.collect());
         Self {
@@ -188,7 +192,7 @@ impl TensorEntry {
         update: Option<&Update>,
         target: &mut [T],
     ) -> Result<()> {
-        let from = require_weight_type(name, &self.info)?;
+        let from = require_stored_type(name, &self.info)?;
         let convert = |read_at: &ReadAt, target| {
             let stored = Stored {
                 from,
@@ -269,16 +273,15 @@ pub(super) fn check_name_and_rank(file: &WeightFile, name: &str, rank: usize) ->
     Ok(())
 }
 
-/// The weight type that `info` is stored in.
+/// What the floats of `info` are stored in.
 ///
 /// # Errors
 ///
 /// [`CheckpointError::ElementType`] if no parameter can be read from it.
-pub(super) fn require_weight_type(name: &str, info: &TensorInfo) -> Result<WeightType> {
-    info.element_type.as_weight_type().ok_or_else(|| {
-        let supported = WeightType::ALL
-            .map(|known| known.element_type().name())
-            .to_vec();
+pub(super) fn require_stored_type(name: &str, info: &TensorInfo) -> Result<StoredType> {
+    info.element_type.as_stored_type().ok_or_else(|| {
+        let floats = WeightType::ALL.map(|known| known.element_type().name());
+        let supported = floats.into_iter().chain(["the blocks of GGUF"]).collect();
         let (tensor, found) = (name.to_string(), info.element_type.name());
         CheckpointError::ElementType {
             tensor,

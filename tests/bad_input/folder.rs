@@ -33,9 +33,9 @@ pub(crate) fn cases<B: VlmBackend>() -> Vec<Case> {
             Error::Config(ConfigError::UnknownModel { found, .. }) if found.is_empty()),
         case!(
             "weights without a configuration",
-            "model.gguf",
+            "model.safetensors",
             |at| {
-                write(&at.join("model.gguf"), "GGUF");
+                write(&at.join("model.safetensors"), "{}");
                 open::<B>(at)
             },
             Error::Config(ConfigError::UnknownModel { .. })

@@ -22,6 +22,7 @@ mod case;
 mod config;
 mod device;
 mod folder;
+mod gguf;
 mod picture;
 mod processor;
 mod project;
@@ -41,6 +42,7 @@ use case::Case;
 fn cases<B: VlmBackend>() -> Vec<Case> {
     let subjects = [
         folder::cases::<B>(),
+        gguf::cases::<B>(),
         config::cases::<B>(),
         processor::cases::<B>(),
         project::cases::<B>(),

@@ -41,6 +41,7 @@ mod cache;
 mod compute;
 mod decoders;
 mod decoding;
+mod describe;
 #[cfg(feature = "cuda")]
 #[path = "../support/device.rs"]
 mod device;

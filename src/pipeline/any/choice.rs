@@ -6,8 +6,9 @@ use std::sync::Arc;
 use super::available::available;
 use super::device::DeviceName;
 use super::erased::ErasedPipeline;
-use super::open::open_on;
+use super::open::{describe_on, open_on};
 use crate::error::{CheckpointError, DeviceError, Error, Result};
+use crate::pipeline::describe::ModelDescription;
 use crate::pipeline::load_options::LoadOptions;
 
 /// A pipeline, the device it was opened on, and why those before it were not taken.
@@ -45,6 +46,19 @@ pub(super) fn open_first(
         }
     }
     Err(DeviceError::Unavailable { tried: passed_over }.into())
+}
+
+/// Describes what is at `path` for the first device that is there.
+pub(super) fn describe_first(path: &Path, device: DeviceName) -> Result<ModelDescription> {
+    let is_fallback = device == DeviceName::Auto;
+    let mut tried = Vec::new();
+    for device in device.candidates() {
+        match available(device, is_fallback) {
+            Ok(()) => return describe_on(path, device),
+            Err(reason) => tried.push(format!("{device}: {reason}")),
+        }
+    }
+    Err(DeviceError::Unavailable { tried }.into())
 }
 
 /// Whether another device may take what this one refused.

@@ -14,6 +14,7 @@ use crate::backend::Cuda;
 use crate::backend::Wgpu;
 use crate::error::{DeviceError, Result};
 use crate::kernels::VlmBackend;
+use crate::pipeline::describe::ModelDescription;
 use crate::pipeline::load_options::LoadOptions;
 use crate::pipeline::multimodal::MultimodalPipeline;
 
@@ -43,6 +44,31 @@ pub(super) fn open_on(
         #[cfg(feature = "cuda")]
         DeviceName::Cuda(index) => {
             open::<Cuda>(folder, &cubecl::cuda::CudaDevice { index }, options)
+        }
+        #[allow(
+            unreachable_patterns,
+            reason = "with every backend built, only `auto` is left"
+        )]
+        other => Err(DeviceError::Unavailable {
+            tried: vec![other.to_string()],
+        }
+        .into()),
+    }
+}
+
+/// Describes what is at `path` for the backend of a device.
+pub(super) fn describe_on(path: &Path, device: DeviceName) -> Result<ModelDescription> {
+    match device {
+        #[cfg(feature = "flex")]
+        DeviceName::Cpu => Ok(ModelDescription::of::<Cpu>(path, &Default::default())),
+        #[cfg(feature = "wgpu")]
+        DeviceName::Wgpu | DeviceName::Vulkan | DeviceName::Metal => {
+            Ok(ModelDescription::of::<Wgpu>(path, &Default::default()))
+        }
+        #[cfg(feature = "cuda")]
+        DeviceName::Cuda(index) => {
+            let device = cubecl::cuda::CudaDevice { index };
+            Ok(ModelDescription::of::<Cuda>(path, &device))
         }
         #[allow(
             unreachable_patterns,

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::choice::{Choice, open_first};
+use super::choice::{Choice, describe_first, open_first};
 use super::device::DeviceName;
 use super::erased::ErasedPipeline;
 use super::image::{AnyEncodedImage, AnyImage};
@@ -15,6 +15,7 @@ use crate::error::Result;
 use crate::image::{ImageInput, ImageSize, PixelValues};
 use crate::models::{ImageLayout, ModelSpec};
 use crate::pipeline::answer::Answer;
+use crate::pipeline::describe::ModelDescription;
 use crate::pipeline::load_options::LoadOptions;
 use crate::pipeline::request::AskRequest;
 use crate::text::{PromptTokens, Tokenizer};
@@ -67,6 +68,17 @@ impl AnyPipeline {
             device,
             passed_over: passed_over.into(),
         })
+    }
+
+    /// Describes what is at `path`, a folder or a file, without loading any weights: what it is, how
+    /// much memory it would take on the first device that `device` names, and what stands in the way.
+    ///
+    /// # Errors
+    ///
+    /// [`DeviceError::Unavailable`](crate::DeviceError::Unavailable) when no device is there. What is
+    /// wrong with the model is part of the description.
+    pub fn describe(path: impl AsRef<Path>, device: DeviceName) -> Result<ModelDescription> {
+        describe_first(path.as_ref(), device)
     }
 
     /// Plans a picture of `size`: how it is cut, and what stands for it in a prompt.

@@ -12,6 +12,9 @@ use crate::text::engine::MAX_TOKEN_BYTES;
 /// Most pieces of a vocabulary; four times the largest seen.
 const MAX_PIECES: usize = 1 << 20;
 
+/// Number of byte-pair encoding among the types of models.
+const BPE: i32 = 2;
+
 /// `ModelProto`.
 #[derive(Clone, PartialEq, Message)]
 pub(super) struct SentencePieceModel {
@@ -79,7 +82,29 @@ pub(super) struct NormalizerSpec {
 impl SentencePieceModel {
     /// Reads a `ModelProto` and checks its pieces.
     pub(super) fn parse(bytes: &[u8]) -> Result<Self, TokenizerError> {
-        let model = Self::decode(bytes).map_err(|error| malformed(error.to_string()))?;
+        Self::decode(bytes)
+            .map_err(|error| malformed(error.to_string()))?
+            .checked()
+    }
+
+    /// A byte-pair-encoding model as LLaMA's, of other pieces.
+    pub(super) fn of_pieces(
+        pieces: impl Iterator<Item = (String, f32, i32)>,
+    ) -> Result<Self, TokenizerError> {
+        let piece = |(text, score, kind)| Piece { text, score, kind };
+        let mut model = Self {
+            pieces: pieces.map(piece).collect(),
+            ..Self::default()
+        };
+        let is_byte = |piece: &Piece| piece.kind() == PieceKind::Byte;
+        model.trainer.byte_fallback = model.pieces.iter().any(is_byte);
+        model.trainer.model_type = BPE;
+        model.normalizer.remove_extra_whitespaces = false;
+        model.checked()
+    }
+
+    fn checked(self) -> Result<Self, TokenizerError> {
+        let model = self;
         let found = model.pieces.len();
         if !(1..=MAX_PIECES).contains(&found) {
             return Err(malformed(format!(

@@ -1,0 +1,187 @@
+//! The eyes of LLaVA as llama.cpp stores them, in a file of their own (`mmproj`): keys under
+//! `clip.`, CLIP without the layer that is not read, and the two linear layers behind it.
+
+use std::path::Path;
+
+use serde_json::json;
+
+use super::fields::Fields;
+use super::llava::{MAX_IMAGE_SIZE, MAX_LAYERS, MAX_PATCHES, MAX_WIDTH};
+use super::{ProjectorConfig, VisionConfig};
+use crate::error::{ConfigError, Result};
+use crate::image::PreprocessConfig;
+use crate::nn::{
+    Activation, ClipVisionConfig, FeatureSelect, MlpProjectorConfig, VisualEncoderConfig,
+};
+use crate::weights::{Checkpoint, KeyMap, KeyRule};
+
+/// What `general.architecture` calls it.
+pub(super) const ARCHITECTURE: &str = "clip";
+
+/// The weight of the layer that makes the decoder's width.
+const LAST: &str = "mm.2.weight";
+
+const KEYS: &[KeyRule] = &[
+    KeyRule::ignore_prefix("v.post_ln."),
+    // The separator of the tiles of LLaVA-1.6, which a picture of one tile has not.
+    KeyRule::ignore_prefix("model.image_newline"),
+    KeyRule::reshape_suffix("v.patch_embd.weight"),
+    KeyRule::rename_prefix("v.class_embd", "visual_encoder.embeddings.class_embedding"),
+    KeyRule::rename_prefix(
+        "v.patch_embd.",
+        "visual_encoder.embeddings.patch_embedding.",
+    ),
+    KeyRule::rename_prefix(
+        "v.position_embd.",
+        "visual_encoder.embeddings.position_embedding.",
+    ),
+    KeyRule::rename_prefix("v.pre_ln.", "visual_encoder.pre_layrnorm."),
+    KeyRule::rename_prefix("v.blk.", "visual_encoder.encoder.layers."),
+    KeyRule::rename_part(".attn_out.", ".self_attn.out_proj."),
+    KeyRule::rename_part(".ln1.", ".layer_norm1."),
+    KeyRule::rename_part(".ln2.", ".layer_norm2."),
+    KeyRule::rename_prefix("mm.0.", "projector.linear_1."),
+    KeyRule::rename_prefix("mm.2.", "projector.linear_2."),
+];
+
+/// The way of a picture that the fields and the tensors of a file describe, into a decoder of the
+/// width `hidden_size`.
+///
+/// # Errors
+///
+/// [`ConfigError`] when a field is missing, out of range, or means what is not implemented.
+pub(super) fn vision_config(
+    fields: &Fields<'_>,
+    checkpoint: &Checkpoint,
+    hidden_size: usize,
+    image_token_id: Option<u32>,
+) -> Result<VisionConfig> {
+    fields.choice("clip.projector_type", (), &[("mlp", ())])?;
+    refuse_grids(fields)?;
+    let encoder = encoder_config(fields)?;
+    require_width(fields, checkpoint, hidden_size)?;
+    let projector = ProjectorConfig::Mlp(MlpProjectorConfig {
+        vision_hidden_size: encoder.hidden_size,
+        hidden_size,
+        projector_hidden_act: Activation::Gelu,
+        multimodal_projector_bias: checkpoint.get("mm.0.bias").is_some(),
+    });
+    Ok(VisionConfig {
+        encoder: VisualEncoderConfig::Clip(encoder),
+        projector,
+        image_token_id,
+    })
+}
+
+/// The names of this file in front of those of the decoder's.
+pub(super) fn key_map(decoder: KeyMap, checkpoint: &Checkpoint) -> KeyMap {
+    let (first, second) = match is_swapped(checkpoint) {
+        true => (".ffn_down.", ".ffn_up."),
+        false => (".ffn_up.", ".ffn_down."),
+    };
+    // In front of the decoder's, which use the same words for other parts.
+    let mut rules = KEYS.to_vec();
+    for (name, path) in [(first, "fc1"), (second, "fc2")] {
+        for layer in 0..MAX_LAYERS {
+            let stem = format!("visual_encoder.encoder.layers.{layer}");
+            let (from, to) = (format!("{stem}{name}"), format!("{stem}.mlp.{path}."));
+            if checkpoint
+                .get(&format!("v.blk.{layer}{name}weight"))
+                .is_none()
+            {
+                break;
+            }
+            rules.push(KeyRule::RenamePrefix {
+                from: from.into(),
+                to: to.into(),
+            });
+        }
+    }
+    decoder.behind(&rules)
+}
+
+/// The first converter called the first linear layer `ffn_down` and the second `ffn_up`.
+fn is_swapped(checkpoint: &Checkpoint) -> bool {
+    let columns = |name| checkpoint.get(name).and_then(|info| info.shape().last());
+    let width = columns("v.blk.0.ln1.bias");
+    width.is_some() && columns("v.blk.0.ffn_down.weight") == width
+}
+
+/// Whether the projector of a file makes rows of this width.
+pub(super) fn makes_width(checkpoint: &Checkpoint, hidden_size: usize) -> bool {
+    let rows = checkpoint.get(LAST).and_then(|info| info.shape().first());
+    rows == Some(&hidden_size)
+}
+
+fn require_width(fields: &Fields<'_>, checkpoint: &Checkpoint, hidden_size: usize) -> Result<()> {
+    if makes_width(checkpoint, hidden_size) {
+        return Ok(());
+    }
+    let shape = checkpoint.get(LAST).map(|info| info.shape());
+    let found = format!("of the shape {:?}", shape.unwrap_or_default());
+    let expected = format!("one of {hidden_size} rows, the width of the model beside it");
+    Err(fields.out_of_range(LAST, found, expected))
+}
+
+fn refuse_grids(fields: &Fields<'_>) -> Result<()> {
+    let name = "clip.vision.mm_patch_merge_type";
+    match fields.text(name)? {
+        None | Some("flat") => Ok(()),
+        Some(found) => Err(fields.unsupported(name, found, vec!["flat".to_string()])),
+    }
+}
+
+fn encoder_config(fields: &Fields<'_>) -> Result<ClipVisionConfig> {
+    let hidden_size = fields.required("clip.vision.embedding_length", 1..=MAX_WIDTH)?;
+    let heads = "clip.vision.attention.head_count";
+    let num_attention_heads = fields.required(heads, 1..=MAX_WIDTH)?;
+    if !hidden_size.is_multiple_of(num_attention_heads) {
+        let expected = format!("a divisor of the embedding length {hidden_size}");
+        return Err(fields.out_of_range(heads, num_attention_heads, expected));
+    }
+    let image_size = fields.required("clip.vision.image_size", 1..=MAX_IMAGE_SIZE)?;
+    let patch_size = fields.required("clip.vision.patch_size", 1..=image_size)?;
+    let config = ClipVisionConfig {
+        hidden_size,
+        intermediate_size: fields.required("clip.vision.feed_forward_length", 1..=MAX_WIDTH)?,
+        num_hidden_layers: fields.required("clip.vision.block_count", 1..=MAX_LAYERS)?,
+        num_attention_heads,
+        image_size,
+        patch_size,
+        hidden_act: match fields.flag("clip.use_gelu")? {
+            Some(true) => Activation::Gelu,
+            Some(false) | None => Activation::QuickGelu,
+        },
+        layer_norm_eps: fields
+            .number("clip.vision.attention.layer_norm_epsilon", 0.0..=1.0)?
+            .unwrap_or(1e-5),
+        select: FeatureSelect::Patches,
+    };
+    match config.num_patches() {
+        0..=MAX_PATCHES => Ok(config),
+        found => {
+            let expected = format!("one that cuts a picture into at most {MAX_PATCHES} patches");
+            let found = format!("{patch_size} ({found} patches)");
+            Err(fields.out_of_range("clip.vision.patch_size", found, expected))
+        }
+    }
+}
+
+/// How pictures are prepared: CLIP's way, with the mean and the deviation of the file.
+pub(super) fn preprocess(fields: &Fields<'_>, path: &Path) -> Result<PreprocessConfig> {
+    let size = fields.required("clip.vision.image_size", 1..=MAX_IMAGE_SIZE)?;
+    let channels = |name: &str| -> Result<[f64; 3]> {
+        let missing = || ConfigError::Missing {
+            field: name.to_string(),
+        };
+        Ok(fields.channels(name)?.ok_or_else(missing)?)
+    };
+    let processor = json!({
+        "image_processor_type": "CLIPImageProcessor",
+        "size": {"shortest_edge": size},
+        "crop_size": {"height": size, "width": size},
+        "image_mean": channels("clip.vision.image_mean")?,
+        "image_std": channels("clip.vision.image_std")?,
+    });
+    PreprocessConfig::from_json(path, processor.to_string().as_bytes())
+}
