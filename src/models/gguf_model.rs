@@ -5,10 +5,10 @@ use std::path::{Path, PathBuf};
 use serde_json::{Map, Value};
 
 use super::fields::Fields;
+use super::generation_config::GenerationConfig;
 use super::gguf_fields::fields_of;
 use super::{
-    GenerationConfig, ModelConfig, ModelFiles, ModelSpec, Processor, gguf_clip, gguf_llama,
-    gguf_words, llama, llava,
+    ModelConfig, ModelFiles, ModelSpec, Processor, gguf_clip, gguf_llama, gguf_words, llama, llava,
 };
 use crate::error::{CheckpointError, ConfigError, Error, Result};
 use crate::image::PreprocessConfig;
