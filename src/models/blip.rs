@@ -3,15 +3,13 @@
 use std::borrow::Cow;
 
 use super::fields::Fields;
+use super::vision_fields::{
+    MAX_IMAGE_SIZE, MAX_LAYERS, MAX_WIDTH, require_even_heads, require_patches,
+};
 use crate::error::Result;
 use crate::nn::{Activation, EvaVisionConfig, FeatureSelect, QFormerConfig, QFormerTextConfig};
 use crate::weights::{KeyPattern, KeyRule};
 
-const MAX_WIDTH: usize = 1 << 16;
-const MAX_LAYERS: usize = 512;
-const MAX_IMAGE_SIZE: usize = 4096;
-/// Most patches of a picture: attention between them takes memory by the square.
-const MAX_PATCHES: usize = 1 << 16;
 /// Most learned queries.
 const MAX_QUERIES: usize = 1 << 12;
 
@@ -130,14 +128,8 @@ pub(super) fn eva_config(
         post_layer_norm_eps,
         select,
     };
-    match config.num_patches() {
-        1..=MAX_PATCHES => Ok(config),
-        found => {
-            let found = format!("{patch_size} ({found} patches)");
-            let expected = format!("one that cuts a picture into 1 to {MAX_PATCHES} patches");
-            Err(fields.out_of_range("patch_size", found, expected))
-        }
-    }
+    require_patches(fields, "patch_size", patch_size, config.num_patches())?;
+    Ok(config)
 }
 
 /// Height and width of a picture, in the field `name`.
@@ -197,11 +189,6 @@ pub(super) fn qformer_text_config(fields: &Fields<'_>) -> Result<QFormerTextConf
 fn heads(fields: &Fields<'_>, usual: usize, hidden_size: usize) -> Result<usize> {
     let name = "num_attention_heads";
     let heads = fields.count(name, 1..=MAX_WIDTH)?.unwrap_or(usual);
-    match hidden_size.is_multiple_of(heads) {
-        true => Ok(heads),
-        false => {
-            let expected = format!("a divisor of hidden_size {hidden_size}");
-            Err(fields.out_of_range(name, heads, expected))
-        }
-    }
+    require_even_heads(fields, name, heads, hidden_size)?;
+    Ok(heads)
 }

@@ -6,7 +6,9 @@ use std::path::Path;
 use serde_json::json;
 
 use super::fields::Fields;
-use super::llava::{MAX_IMAGE_SIZE, MAX_LAYERS, MAX_PATCHES, MAX_WIDTH};
+use super::vision_fields::{
+    MAX_IMAGE_SIZE, MAX_LAYERS, MAX_WIDTH, require_even_heads, require_patches,
+};
 use super::{ProjectorConfig, VisionConfig};
 use crate::error::{ConfigError, Result};
 use crate::image::PreprocessConfig;
@@ -135,10 +137,7 @@ fn encoder_config(fields: &Fields<'_>) -> Result<ClipVisionConfig> {
     let hidden_size = fields.required("clip.vision.embedding_length", 1..=MAX_WIDTH)?;
     let heads = "clip.vision.attention.head_count";
     let num_attention_heads = fields.required(heads, 1..=MAX_WIDTH)?;
-    if !hidden_size.is_multiple_of(num_attention_heads) {
-        let expected = format!("a divisor of the embedding length {hidden_size}");
-        return Err(fields.out_of_range(heads, num_attention_heads, expected));
-    }
+    require_even_heads(fields, heads, num_attention_heads, hidden_size)?;
     let image_size = fields.required("clip.vision.image_size", 1..=MAX_IMAGE_SIZE)?;
     let patch_size = fields.required("clip.vision.patch_size", 1..=image_size)?;
     let config = ClipVisionConfig {
@@ -157,14 +156,13 @@ fn encoder_config(fields: &Fields<'_>) -> Result<ClipVisionConfig> {
             .unwrap_or(1e-5),
         select: FeatureSelect::Patches,
     };
-    match config.num_patches() {
-        0..=MAX_PATCHES => Ok(config),
-        found => {
-            let expected = format!("one that cuts a picture into at most {MAX_PATCHES} patches");
-            let found = format!("{patch_size} ({found} patches)");
-            Err(fields.out_of_range("clip.vision.patch_size", found, expected))
-        }
-    }
+    require_patches(
+        fields,
+        "clip.vision.patch_size",
+        patch_size,
+        config.num_patches(),
+    )?;
+    Ok(config)
 }
 
 /// How pictures are prepared: CLIP's way, with the mean and the deviation of the file.

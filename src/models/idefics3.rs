@@ -3,6 +3,10 @@
 
 use super::fields::{ACTIVATIONS, Fields};
 use super::llama::{GATE_UP, QKV, decoder_config};
+use super::vision_fields::{
+    MAX_IMAGE_SIZE, MAX_LAYERS, MAX_WIDTH, require_even_heads, require_patches,
+    require_three_channels,
+};
 use super::{Family, ImageLayout, ModelConfig, ProjectorConfig, VisionConfig};
 use crate::error::{ConfigError, Result};
 use crate::image::{ImageSize, PreprocessConfig, TileGrid};
@@ -46,12 +50,6 @@ const KEYS: &[KeyRule] = &[
     QKV,
     GATE_UP,
 ];
-
-const MAX_WIDTH: usize = 1 << 16;
-const MAX_LAYERS: usize = 512;
-const MAX_IMAGE_SIZE: usize = 4096;
-/// Most patches of a tile: attention between them takes memory by the square.
-const MAX_PATCHES: usize = 1 << 16;
 
 /// The token on both sides of a picture.
 const AROUND: &str = "<fake_token_around_image>";
@@ -104,15 +102,8 @@ fn encoder_config(vision: &Fields<'_>) -> Result<SiglipVisionConfig> {
     let num_heads = vision
         .count("num_attention_heads", 1..=MAX_WIDTH)?
         .unwrap_or(16);
-    if !hidden_size.is_multiple_of(num_heads) {
-        let expected = format!("a divisor of hidden_size {hidden_size}");
-        return Err(vision.out_of_range("num_attention_heads", num_heads, expected));
-    }
-    if let Some(channels) = vision.count("num_channels", 1..=MAX_WIDTH)?
-        && channels != 3
-    {
-        return Err(vision.unsupported("num_channels", channels, vec!["3".to_string()]));
-    }
+    require_even_heads(vision, "num_attention_heads", num_heads, hidden_size)?;
+    require_three_channels(vision)?;
     let image_size = vision
         .count("image_size", 1..=MAX_IMAGE_SIZE)?
         .unwrap_or(224);
@@ -133,14 +124,8 @@ fn encoder_config(vision: &Fields<'_>) -> Result<SiglipVisionConfig> {
         hidden_act: vision.choice("hidden_act", Activation::GeluTanh, ACTIVATIONS)?,
         layer_norm_eps: vision.number("layer_norm_eps", 0.0..=1.0)?.unwrap_or(1e-6),
     };
-    match config.num_patches() {
-        0..=MAX_PATCHES => Ok(config),
-        found => {
-            let found = format!("{patch_size} ({found} patches)");
-            let expected = format!("one that cuts a tile into at most {MAX_PATCHES} patches");
-            Err(vision.out_of_range("patch_size", found, expected))
-        }
-    }
+    require_patches(vision, "patch_size", patch_size, config.num_patches())?;
+    Ok(config)
 }
 
 fn projector_config(

@@ -4,6 +4,10 @@ use std::borrow::Cow;
 
 use super::fields::{ACTIVATIONS, Fields};
 use super::llama::{GATE_UP, QKV, decoder_config, eos_token_ids};
+use super::vision_fields::{
+    MAX_IMAGE_SIZE, MAX_LAYERS, MAX_WIDTH, require_even_heads, require_patches,
+    require_three_channels,
+};
 use super::{Family, ModelConfig, ProjectorConfig, VisionConfig, image_layout};
 use crate::error::Result;
 use crate::nn::{
@@ -43,12 +47,6 @@ const KEYS: &[KeyRule] = &[
     QKV,
     GATE_UP,
 ];
-
-pub(super) const MAX_WIDTH: usize = 1 << 16;
-pub(super) const MAX_LAYERS: usize = 512;
-pub(super) const MAX_IMAGE_SIZE: usize = 2048;
-/// Most patches of a picture: attention between them takes memory by the square.
-pub(super) const MAX_PATCHES: usize = 1 << 16;
 
 fn parse(fields: &Fields<'_>) -> Result<ModelConfig> {
     let text = fields.object_or_empty("text_config")?;
@@ -143,15 +141,13 @@ fn encoder_config(
     let num_attention_heads = vision
         .count("num_attention_heads", 1..=MAX_WIDTH)?
         .unwrap_or(defaults.num_attention_heads);
-    if !hidden_size.is_multiple_of(num_attention_heads) {
-        let expected = format!("a divisor of hidden_size {hidden_size}");
-        return Err(vision.out_of_range("num_attention_heads", num_attention_heads, expected));
-    }
-    if let Some(channels) = vision.count("num_channels", 1..=MAX_WIDTH)?
-        && channels != 3
-    {
-        return Err(vision.unsupported("num_channels", channels, vec!["3".to_string()]));
-    }
+    require_even_heads(
+        vision,
+        "num_attention_heads",
+        num_attention_heads,
+        hidden_size,
+    )?;
+    require_three_channels(vision)?;
     let image_size = vision
         .count("image_size", 1..=MAX_IMAGE_SIZE)?
         .unwrap_or(defaults.image_size);
@@ -179,17 +175,8 @@ fn encoder_config(
             &strategies,
         )?,
     };
-    match config.num_patches() {
-        0..=MAX_PATCHES => Ok(config),
-        found => {
-            let expected = format!("one that cuts a picture into at most {MAX_PATCHES} patches");
-            Err(vision.out_of_range(
-                "patch_size",
-                format!("{patch_size} ({found} patches)"),
-                expected,
-            ))
-        }
-    }
+    require_patches(vision, "patch_size", patch_size, config.num_patches())?;
+    Ok(config)
 }
 
 fn projector_config(

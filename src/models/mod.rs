@@ -29,6 +29,7 @@ mod model_source;
 mod project;
 mod resemblance;
 mod spec;
+mod vision_fields;
 mod vision_language;
 mod yaml;
 
