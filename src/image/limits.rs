@@ -9,7 +9,7 @@ use crate::error::ImageError;
 ///
 /// Decoding takes at most 4 bytes for each pixel of the limit, which is 840 MB by default, and
 /// besides twice the bytes of the file and 64 MiB. A picture itself takes 3 bytes a pixel. Formats
-/// whose decoders take more hold fewer pixels: a progressive JPEG 93 to 168 million, an animated
+/// whose decoders take more hold fewer pixels: a progressive JPEG 93 to 140 million, an animated
 /// WebP or a lossless one 93 million, a GIF 93 million.
 ///
 /// # Examples

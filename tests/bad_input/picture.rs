@@ -5,7 +5,7 @@
 //! | orientation elsewhere than in a SHORT of the first EXIF segment | found as Pillow finds it | `image::container::tests`, 190 files |
 //! | pixels whole, end mark, checksum or trailing note missing | answered | `image::container::tests` |
 //! | pixels missing | refused | `files`, `image::container::tests` |
-//! | photos of 108 and 200 megapixels, panoramas | answered in 4 bytes a pixel | `image::decode::tests` |
+//! | photos of 108 and 200 megapixels, panoramas | admitted by their headers, in 4 bytes a pixel | `image::decode::tests` |
 //! | tables that multiply: prefix codes of WebP | counted before they are built | `hazards` |
 //! | work that multiplies: scans of a progressive JPEG | scans times pixels are bounded | `hazards` |
 //! | segments without number, extended XMP | tables are counted, notes never reach the decoder | `hazards`, `notes_of_any_number_are_passed_over` |

@@ -5,10 +5,10 @@ use burn::nn::Initializer;
 use burn::tensor::{Tensor, backend::Backend};
 
 use super::clip::FeatureSelect;
-use super::layer::{VisionLayer, VisionLayerConfig, run_layers};
+use super::layer::{VisionLayer, VisionLayerConfig, require_size, run_layers};
 use super::patch_embedding::PatchEmbedding;
 use super::position_table::resample_positions;
-use crate::kernels::{ALWAYS, Activation, GoOn, VlmBackend};
+use crate::kernels::{Activation, GoOn, VlmBackend};
 use crate::nn::norm::LayerNorm;
 
 /// Sizes of an [`EvaVisionTransformer`], under Hugging Face's names.
@@ -49,16 +49,21 @@ impl EvaVisionConfig {
         self.select.num_features(self.num_patches())
     }
 
-    /// Builds the encoder with random weights on `device`, each made when first used.
-    pub fn init<B: Backend>(&self, device: &B::Device) -> EvaVisionTransformer<B> {
-        let hidden_size = self.hidden_size;
-        let sizes = VisionLayerConfig {
-            hidden_size,
+    /// Sizes of a layer.
+    pub(super) fn layer(&self) -> VisionLayerConfig {
+        VisionLayerConfig {
+            hidden_size: self.hidden_size,
             intermediate_size: self.intermediate_size,
             num_attention_heads: self.num_attention_heads,
             hidden_act: self.hidden_act,
             layer_norm_eps: self.layer_norm_eps,
-        };
+        }
+    }
+
+    /// Builds the encoder with random weights on `device`, each made when first used.
+    pub fn init<B: Backend>(&self, device: &B::Device) -> EvaVisionTransformer<B> {
+        let hidden_size = self.hidden_size;
+        let sizes = self.layer();
         let layers = (0..self.num_hidden_layers).map(|_| VisionLayer::new(&sizes, device));
         let normal = Initializer::Normal {
             mean: 0.0,
@@ -99,7 +104,7 @@ pub struct EvaVisionTransformer<B: Backend> {
 }
 
 impl<B: VlmBackend> EvaVisionTransformer<B> {
-    /// Encodes pictures, each on its own.
+    /// Encodes pictures, each on its own; `None` where `go_on`, which is asked between two layers, broke.
     ///
     /// # Shapes
     /// - `pixel_values`: `[num_tiles, 3, image_size, image_size]`
@@ -107,26 +112,13 @@ impl<B: VlmBackend> EvaVisionTransformer<B> {
     ///
     /// # Panics
     /// If the pictures are not of the size the encoder was trained on.
-    pub fn forward(&self, pixel_values: Tensor<B, 4>) -> Tensor<B, 3> {
-        let features = self.forward_while(pixel_values, &ALWAYS);
-        features.expect("nobody interrupts the encoding")
-    }
-
-    /// As [`forward`](Self::forward), as long as `go_on` says so: it is asked between two layers.
-    ///
-    /// # Panics
-    /// As there.
     pub fn forward_while(
         &self,
         pixel_values: Tensor<B, 4>,
         go_on: GoOn<'_>,
     ) -> Option<Tensor<B, 3>> {
-        let [num_tiles, _, height, width] = pixel_values.dims();
-        assert_eq!(
-            [height, width],
-            [self.image_size; 2],
-            "size of the pictures"
-        );
+        require_size(&pixel_values, self.image_size);
+        let [num_tiles, ..] = pixel_values.dims();
         let embedded = self.embed(pixel_values);
         let [_, seq_len, hidden_size] = embedded.dims();
         let hidden = embedded.reshape([num_tiles * seq_len, hidden_size]);

@@ -46,6 +46,13 @@ impl<B: Backend> VisionLayer<B> {
     }
 }
 
+/// # Panics
+/// If the pictures are not of the size the encoder was trained on.
+pub(super) fn require_size<B: Backend>(pixel_values: &Tensor<B, 4>, image_size: usize) {
+    let [_, _, height, width] = pixel_values.dims();
+    assert_eq!([height, width], [image_size; 2], "size of the pictures");
+}
+
 /// Runs tiles through layers, each on its own, as long as `go_on` says so: it is asked between two
 /// layers.
 ///

@@ -43,28 +43,29 @@ pub(crate) struct EncoderSizes {
 impl VisualEncoderConfig {
     /// What the cost of the encoder follows from.
     pub(crate) fn sizes(&self) -> EncoderSizes {
-        match self {
-            Self::Clip(config) => EncoderSizes {
-                num_rows: config.num_patches() + 1,
-                hidden_size: config.hidden_size,
-                intermediate_size: config.intermediate_size,
-                num_layers: config.num_hidden_layers,
-                num_heads: config.num_attention_heads,
-            },
-            Self::Eva(config) => EncoderSizes {
-                num_rows: config.num_patches() + 1,
-                hidden_size: config.hidden_size,
-                intermediate_size: config.intermediate_size,
-                num_layers: config.num_hidden_layers,
-                num_heads: config.num_attention_heads,
-            },
-            Self::Siglip(config) => EncoderSizes {
-                num_rows: config.num_patches(),
-                hidden_size: config.hidden_size,
-                intermediate_size: config.intermediate_size,
-                num_layers: config.num_hidden_layers,
-                num_heads: config.num_attention_heads,
-            },
+        let (layer, num_layers, num_rows) = match self {
+            Self::Clip(config) => (
+                config.layer(),
+                config.num_hidden_layers,
+                config.num_patches() + 1,
+            ),
+            Self::Eva(config) => (
+                config.layer(),
+                config.num_hidden_layers,
+                config.num_patches() + 1,
+            ),
+            Self::Siglip(config) => (
+                config.layer(),
+                config.num_hidden_layers,
+                config.num_patches(),
+            ),
+        };
+        EncoderSizes {
+            num_rows,
+            hidden_size: layer.hidden_size,
+            intermediate_size: layer.intermediate_size,
+            num_layers,
+            num_heads: layer.num_attention_heads,
         }
     }
 

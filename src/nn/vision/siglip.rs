@@ -4,9 +4,9 @@ use burn::module::{Module, Param};
 use burn::nn::Initializer;
 use burn::tensor::{Tensor, backend::Backend};
 
-use super::layer::{VisionLayer, VisionLayerConfig, run_layers};
+use super::layer::{VisionLayer, VisionLayerConfig, require_size, run_layers};
 use super::patch_embedding::PatchEmbedding;
-use crate::kernels::{ALWAYS, Activation, GoOn, VlmBackend};
+use crate::kernels::{Activation, GoOn, VlmBackend};
 use crate::nn::norm::LayerNorm;
 
 /// Sizes of a [`SiglipVisionTransformer`], under Hugging Face's names.
@@ -36,15 +36,20 @@ impl SiglipVisionConfig {
         (self.image_size / self.patch_size).pow(2)
     }
 
-    /// Builds the encoder with random weights on `device`, each made when first used.
-    pub fn init<B: Backend>(&self, device: &B::Device) -> SiglipVisionTransformer<B> {
-        let sizes = VisionLayerConfig {
+    /// Sizes of a layer.
+    pub(super) fn layer(&self) -> VisionLayerConfig {
+        VisionLayerConfig {
             hidden_size: self.hidden_size,
             intermediate_size: self.intermediate_size,
             num_attention_heads: self.num_attention_heads,
             hidden_act: self.hidden_act,
             layer_norm_eps: self.layer_norm_eps,
-        };
+        }
+    }
+
+    /// Builds the encoder with random weights on `device`, each made when first used.
+    pub fn init<B: Backend>(&self, device: &B::Device) -> SiglipVisionTransformer<B> {
+        let sizes = self.layer();
         let layers = (0..self.num_hidden_layers).map(|_| VisionLayer::new(&sizes, device));
         let normal = Initializer::Normal {
             mean: 0.0,
@@ -97,7 +102,7 @@ struct SiglipEncoder<B: Backend> {
 }
 
 impl<B: VlmBackend> SiglipVisionTransformer<B> {
-    /// Encodes pictures, each on its own.
+    /// Encodes pictures, each on its own; `None` where `go_on`, which is asked between two layers, broke.
     ///
     /// # Shapes
     /// - `pixel_values`: `[num_tiles, 3, image_size, image_size]`
@@ -105,26 +110,13 @@ impl<B: VlmBackend> SiglipVisionTransformer<B> {
     ///
     /// # Panics
     /// If the pictures are not of the size the encoder was trained on.
-    pub fn forward(&self, pixel_values: Tensor<B, 4>) -> Tensor<B, 3> {
-        let features = self.forward_while(pixel_values, &ALWAYS);
-        features.expect("nobody interrupts the encoding")
-    }
-
-    /// As [`forward`](Self::forward), as long as `go_on` says so: it is asked between two layers.
-    ///
-    /// # Panics
-    /// As there.
     pub fn forward_while(
         &self,
         pixel_values: Tensor<B, 4>,
         go_on: GoOn<'_>,
     ) -> Option<Tensor<B, 3>> {
-        let [num_tiles, _, height, width] = pixel_values.dims();
-        assert_eq!(
-            [height, width],
-            [self.image_size; 2],
-            "size of the pictures"
-        );
+        require_size(&pixel_values, self.image_size);
+        let [num_tiles, ..] = pixel_values.dims();
         let patches = self.embeddings.patch_embedding.forward(pixel_values);
         let positions = self.embeddings.position_embedding.weight.val();
         let embedded = patches.clone() + positions.cast(patches.dtype()).unsqueeze();
