@@ -81,22 +81,22 @@ pub struct StageTimings {
 /// Nothing runs between two calls of `next`, so dropping it ends the work.
 #[derive(Debug)]
 pub struct Generation<'a, B: VlmBackend, S: BorrowMut<Sequence<B>>> {
-    decoder: &'a LlamaDecoder<B>,
-    sequence: S,
-    options: GenerationOptions,
-    sampler: Sampler,
+    pub(super) decoder: &'a LlamaDecoder<B>,
+    pub(super) sequence: S,
+    pub(super) options: GenerationOptions,
+    pub(super) sampler: Sampler,
     text: TextStream,
     /// The prompt, until it was read.
     prompt: Option<DecoderInput<B>>,
     /// The token that the next step reads.
-    chosen: Option<Token<B>>,
+    pub(super) chosen: Option<Token<B>>,
     /// The answers that are followed, once the prompt was read for a beam search.
     beams: Option<Beams<B>>,
-    token_ids: Vec<u32>,
+    pub(super) token_ids: Vec<u32>,
     written: String,
-    finish: Option<FinishReason>,
-    timings: StageTimings,
-    kernels: KernelReport,
+    pub(super) finish: Option<FinishReason>,
+    pub(super) timings: StageTimings,
+    pub(super) kernels: KernelReport,
     backend: PhantomData<B>,
 }
 
@@ -186,7 +186,7 @@ impl<'a, B: VlmBackend, S: BorrowMut<Sequence<B>>> Generation<'a, B, S> {
 
     /// Chooses the next token and returns the text that became certain by it, or ends for a reason
     /// from outside.
-    fn advance(&mut self) -> Result<String> {
+    pub(super) fn advance(&mut self) -> Result<String> {
         let started = Instant::now();
         if let Some(reason) = self.options.interruption.reason() {
             return Ok(self.interrupt(reason));
@@ -273,7 +273,7 @@ impl<'a, B: VlmBackend, S: BorrowMut<Sequence<B>>> Generation<'a, B, S> {
     }
 
     /// Takes in the id that was chosen from everything read so far.
-    fn take(
+    pub(super) fn take(
         &mut self,
         id: u32,
         on_device: Option<Tensor<B, 1, Int>>,
@@ -301,7 +301,7 @@ impl<'a, B: VlmBackend, S: BorrowMut<Sequence<B>>> Generation<'a, B, S> {
     }
 
     /// Ends the answer from outside: a search says the best it has found until then.
-    fn interrupt(&mut self, reason: FinishReason) -> String {
+    pub(super) fn interrupt(&mut self, reason: FinishReason) -> String {
         let best = self.beams.take().map(|beams| beams.best().to_vec());
         let said = self.say(&best.unwrap_or_default());
         match self.finish {
@@ -310,7 +310,7 @@ impl<'a, B: VlmBackend, S: BorrowMut<Sequence<B>>> Generation<'a, B, S> {
         }
     }
 
-    fn accept(&mut self, id: u32) -> String {
+    pub(super) fn accept(&mut self, id: u32) -> String {
         if let Some(reason) = self.options.stop.at_token(id) {
             return self.end(reason);
         }
@@ -328,7 +328,7 @@ impl<'a, B: VlmBackend, S: BorrowMut<Sequence<B>>> Generation<'a, B, S> {
     }
 
     /// Forgets what the device has not answered for. An error is the last item.
-    fn fail(&mut self) {
+    pub(super) fn fail(&mut self) {
         self.beams = None;
         self.sequence.borrow_mut().rollback();
         self.finish = Some(FinishReason::Cancelled);
@@ -340,99 +340,6 @@ impl<'a, B: VlmBackend, S: BorrowMut<Sequence<B>>> Generation<'a, B, S> {
         self.written.push_str(&rest);
         self.finish = Some(self.text.stopped().map_or(reason, FinishReason::Stop));
         rest
-    }
-}
-
-impl<B: VlmBackend, S: BorrowMut<Sequence<B>>> Generation<'_, B, S> {
-    /// Goes one token on alone. Returns what went wrong, if something did; the answer has ended then.
-    ///
-    /// # Errors
-    /// As the items of the iterator.
-    pub(crate) fn advance_alone(&mut self) -> Result<()> {
-        self.advance().map(drop).inspect_err(|_| self.fail())
-    }
-
-    /// Whether the next step only reads the token chosen last, so that others can join it. Ends the
-    /// answer where it was interrupted.
-    pub(crate) fn can_join(&mut self) -> bool {
-        if let Some(reason) = self.options.interruption.reason()
-            && self.finish.is_none()
-        {
-            self.interrupt(reason);
-        }
-        self.finish.is_none() && self.chosen.is_some()
-    }
-
-    /// Goes one token on with several answers whose sequences lie in one pool, all of which
-    /// [can join](Self::can_join). Returns what each came to.
-    pub(crate) fn advance_together(answers: &mut [&mut Self]) -> Vec<Result<()>> {
-        // Beyond the trained context, dynamic scaling rotates every sequence by its own length.
-        let decoder = answers[0].decoder;
-        let sequences = answers.iter().map(|answer| answer.sequence.borrow());
-        if !Sequence::are_rotated_alike(decoder, sequences) {
-            let answers = answers.iter_mut();
-            return answers.map(|answer| answer.advance_alone()).collect();
-        }
-        let started = Instant::now();
-        let (chosen, kernels) = KernelTrace::collect(|| Self::choose_together(answers));
-        let spent = started.elapsed();
-        let outcomes = answers.iter_mut().enumerate().map(|(row, answer)| {
-            answer.kernels.merge(kernels.clone());
-            answer.timings.decode += spent;
-            answer.take_row(&chosen, row).inspect_err(|_| answer.fail())
-        });
-        outcomes.collect()
-    }
-
-    fn take_row(&mut self, chosen: &Result<(Vec<u32>, usize)>, row: usize) -> Result<()> {
-        const STAGE: &str = "decode";
-        if self.options.is_strict {
-            self.kernels.check_strict()?;
-        }
-        match chosen {
-            Ok((ids, vocab_size)) => {
-                self.take(ids[row], None, *vocab_size, STAGE)?;
-                self.accept(ids[row]);
-                Ok(())
-            }
-            Err(error) => Err(DeviceError::Failed {
-                stage: STAGE,
-                reason: error.to_string(),
-            }
-            .into()),
-        }
-    }
-
-    /// The next token of each, and how many there are to choose from.
-    fn choose_together(answers: &mut [&mut Self]) -> Result<(Vec<u32>, usize)> {
-        let decoder = answers[0].decoder;
-        let last = |answer: &&mut Self| answer.chosen.as_ref().map(|token| token.id);
-        let last: Option<Vec<u32>> = answers.iter().map(last).collect();
-        let last = last.expect("a step follows a token");
-        let sequences = answers
-            .iter_mut()
-            .map(|answer| answer.sequence.borrow_mut());
-        let mut sequences: Vec<&mut Sequence<B>> = sequences.collect();
-        let logits = Sequence::step_together(decoder, &mut sequences, &last)?;
-        let [_, vocab_size] = logits.dims();
-        let stream = sequences[0].pool().stream();
-        let ids = stream.run(|| Self::choose_rows(answers, logits));
-        let failed = |reason| DeviceError::Failed {
-            stage: "decode",
-            reason,
-        };
-        Ok((ids.map_err(failed)?, vocab_size))
-    }
-
-    fn choose_rows(answers: &mut [&mut Self], logits: Tensor<B, 2>) -> Result<Vec<u32>, String> {
-        if answers.iter().all(|answer| answer.sampler.is_plain()) {
-            return read_ids(kernels::argmax(logits));
-        }
-        let rows = answers.iter_mut().enumerate().map(|(row, answer)| {
-            let logits = logits.clone().slice_dim(0, row..row + 1);
-            answer.sampler.choose(logits, &answer.token_ids)
-        });
-        read_ids(Tensor::cat(rows.collect::<Result<Vec<_>, String>>()?, 0))
     }
 }
 
@@ -493,7 +400,7 @@ pub(crate) fn check_room(
 ///
 /// # Errors
 /// What the device says.
-fn read_ids<B: VlmBackend>(ids: Tensor<B, 1, Int>) -> Result<Vec<u32>, String> {
+pub(super) fn read_ids<B: VlmBackend>(ids: Tensor<B, 1, Int>) -> Result<Vec<u32>, String> {
     let device = ids.device();
     let data = ids.try_into_data().map_err(|error| error.to_string())?;
     kernels::sync::<B>(&device)?;

@@ -16,6 +16,7 @@ mod sampler;
 mod sequence;
 mod slots;
 mod stop;
+mod together;
 
 pub use beam::{BeamOptions, EarlyStopping};
 pub use cancel::CancelToken;

@@ -4,8 +4,9 @@ use std::collections::VecDeque;
 
 use super::answer::Answer;
 use super::encoded_image::RequestImage;
-use super::multimodal::{MultimodalPipeline, RequestPlan};
+use super::multimodal::MultimodalPipeline;
 use super::request::AskRequest;
+use super::request_plan::RequestPlan;
 use super::stream::AnswerStream;
 use crate::error::Result;
 use crate::generation::{Generation, Sampling, Sequence, SlotPool};

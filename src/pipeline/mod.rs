@@ -19,6 +19,7 @@ mod open;
 mod prompt;
 mod question;
 mod request;
+mod request_plan;
 mod session;
 mod stream;
 

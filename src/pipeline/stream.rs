@@ -3,7 +3,8 @@
 use std::borrow::BorrowMut;
 
 use super::answer::{Answer, Timings, Usage};
-use super::multimodal::{MultimodalPipeline, RequestPlan, ShownImages};
+use super::multimodal::{MultimodalPipeline, ShownImages};
+use super::request_plan::RequestPlan;
 use crate::error::{DeviceError, Result};
 use crate::generation::{FinishReason, Generation, Sequence};
 use crate::kernels::{KernelReport, VlmBackend};
