@@ -18,6 +18,9 @@ pub(crate) struct AnswerArgs {
     /// Where the random numbers start
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub(crate) seed: u64,
+    /// Write the control tokens of an answer out too, such as the tags of a model that reads documents
+    #[arg(long)]
+    pub(crate) control_tokens: bool,
     /// Prompt format: a template's name, or chat_template for the model's own
     #[arg(long, value_name = "NAME")]
     pub(crate) template: Option<String>,
@@ -26,7 +29,10 @@ pub(crate) struct AnswerArgs {
 impl AnswerArgs {
     /// Puts the settings on a request.
     pub(crate) fn apply<I>(&self, request: AskRequest<I>) -> Result<AskRequest<I>> {
-        let mut request = request.sampling(self.sampling()).seed(self.seed);
+        let mut request = request
+            .sampling(self.sampling())
+            .seed(self.seed)
+            .show_control_tokens(self.control_tokens);
         if let Some(tokens) = self.max_new_tokens {
             request = request.max_new_tokens(tokens);
         }

@@ -34,6 +34,8 @@ pub struct GenerationOptions {
     pub stop: StopRules,
     /// What ends it from outside.
     pub interruption: Interruption,
+    /// Whether control tokens come out as text too.
+    pub shows_control_tokens: bool,
     /// Whether an operation that the device has no kernel for is an error.
     pub is_strict: bool,
 }
@@ -141,10 +143,11 @@ impl<'a, B: VlmBackend, S: BorrowMut<Sequence<B>>> Generation<'a, B, S> {
         sampler.prompt = prompt_ids.unwrap_or_default();
         sampler.end_ids = options.stop.end_of_text_ids.clone();
         sampler.max_new_tokens = options.max_new_tokens;
+        let text = TextStream::new(tokenizer, &options.stop.stop_strings)?;
         Ok(Self {
             decoder,
             sampler,
-            text: TextStream::new(tokenizer, &options.stop.stop_strings)?,
+            text: text.with_control_tokens(options.shows_control_tokens),
             sequence,
             options,
             prompt,
@@ -327,10 +330,9 @@ impl<'a, B: VlmBackend, S: BorrowMut<Sequence<B>>> Generation<'a, B, S> {
         }
     }
 
-    /// Forgets what the device has not answered for. An error is the last item.
+    /// An error is the last item. What the device has not answered for the sequence does not count.
     pub(super) fn fail(&mut self) {
         self.beams = None;
-        self.sequence.borrow_mut().rollback();
         self.finish = Some(FinishReason::Cancelled);
     }
 

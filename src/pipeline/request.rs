@@ -74,6 +74,7 @@ pub(super) struct AnswerSettings {
     pub(super) stop_token_ids: Vec<u32>,
     pub(super) seed: u64,
     pub(super) interruption: Interruption,
+    pub(super) shows_control_tokens: bool,
 }
 
 impl AskRequest<ImageInput> {
@@ -207,6 +208,14 @@ impl<I> AskRequest<I> {
     #[must_use]
     pub fn seed(mut self, seed: u64) -> Self {
         self.settings.seed = seed;
+        self
+    }
+
+    /// Writes the control tokens of the answer out as text: what a model that reads documents says
+    /// in tags of its own is lost without. Without this call they are left out.
+    #[must_use]
+    pub fn show_control_tokens(mut self, are_shown: bool) -> Self {
+        self.settings.shows_control_tokens = are_shown;
         self
     }
 

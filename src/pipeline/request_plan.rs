@@ -118,6 +118,7 @@ impl<B: VlmBackend> MultimodalPipeline<B> {
                 stop_strings,
             },
             interruption: settings.interruption.clone(),
+            shows_control_tokens: settings.shows_control_tokens,
             is_strict: self.kernel_policy() == KernelPolicy::Strict,
         })
     }

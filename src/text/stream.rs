@@ -44,6 +44,7 @@ pub struct TextStream {
     /// Decoded text that may begin a stop string.
     held: String,
     stopped: Option<usize>,
+    shows_control_tokens: bool,
 }
 
 impl TextStream {
@@ -75,7 +76,15 @@ impl TextStream {
             stops: stop.to_vec(),
             held: String::new(),
             stopped: None,
+            shows_control_tokens: false,
         })
+    }
+
+    /// Writes control tokens out as well, as `skip_special_tokens=False` of transformers does.
+    #[must_use]
+    pub fn with_control_tokens(mut self, are_shown: bool) -> Self {
+        self.shows_control_tokens = are_shown;
+        self
     }
 
     /// Takes in the next id and returns the text that is now certain, if there is any.
@@ -85,7 +94,9 @@ impl TextStream {
         if self.stopped.is_some() {
             return None;
         }
-        let token = self.tokenizer.visible_token(id)?;
+        let token = self
+            .tokenizer
+            .visible_token(id, self.shows_control_tokens)?;
         let text = self.detokenizer.push(token);
         let piece = self.accept(&text);
         (!piece.is_empty()).then_some(piece)

@@ -397,7 +397,7 @@ impl Tokenizer {
     pub fn decode(&self, ids: &[u32]) -> String {
         let mut detokenizer = self.detokenizer();
         let mut text = String::new();
-        for token in ids.iter().filter_map(|&id| self.visible_token(id)) {
+        for token in ids.iter().filter_map(|&id| self.visible_token(id, false)) {
             text.push_str(&detokenizer.push(token));
         }
         text.push_str(&detokenizer.finish());
@@ -418,9 +418,10 @@ impl Tokenizer {
         self.inner.detokenizer.clone()
     }
 
-    /// The spelling of a token that shows in decoded text, as the decoder wants it.
-    pub(crate) fn visible_token(&self, id: u32) -> Option<String> {
-        if self.inner.hidden_ids.contains(&id) {
+    /// The spelling of a token that shows in decoded text, as the decoder wants it; those that are
+    /// hidden there show as well if `all` do.
+    pub(crate) fn visible_token(&self, id: u32, all: bool) -> Option<String> {
+        if !all && self.inner.hidden_ids.contains(&id) {
             return None;
         }
         let added = self.inner.added.get(id);

@@ -5,7 +5,8 @@ use burn_vlm::backend::Cpu;
 use burn_vlm::{AskRequest, LoadOptions, MultimodalPipeline};
 
 use crate::random::Random;
-use crate::support::{copy_model, model_folder};
+use crate::settings;
+use crate::support::{copy_model, model_folder, picture};
 use crate::watch::{CaughtPanics, finding};
 
 /// The files of a model folder that are damaged, one at a time.
@@ -14,6 +15,16 @@ pub(crate) struct Files {
     pub(crate) model: &'static str,
     /// What their names end with.
     pub(crate) endings: &'static [&'static str],
+    pub(crate) damage: Damage,
+}
+
+/// What is done to a file.
+#[derive(Clone, Copy)]
+pub(crate) enum Damage {
+    /// To its bytes.
+    Bytes,
+    /// To the values that it states as JSON.
+    Settings,
 }
 
 impl Files {
@@ -39,14 +50,27 @@ impl Files {
         let file = random.pick(&files);
         let mut bytes = fs::read(file).expect("the fixture has this file");
         let whole = bytes.clone();
-        random.damage(&mut bytes, std::slice::from_ref(&whole));
+        match self.damage {
+            Damage::Bytes => random.damage(&mut bytes, std::slice::from_ref(&whole)),
+            Damage::Settings => settings::damage(random, &mut bytes),
+        }
         let name = file.file_name().expect("a file has a name");
         fs::write(folder.path().join(name), &bytes).expect("a temporary folder takes a file");
         finding(CaughtPanics::AreAllowed, move || {
             let opened = MultimodalPipeline::<Cpu>::open(folder.path(), &LoadOptions::new());
+            let pipeline = match opened {
+                Ok(pipeline) => pipeline,
+                Err(error) => return Ok(Some(error.to_string())),
+            };
             let request = AskRequest::text("What is this?").max_new_tokens(2);
-            let answer = opened.and_then(|pipeline| pipeline.answer(&request));
-            Ok(answer.err().map(|error| error.to_string()))
+            let answers = [
+                pipeline.answer(&request),
+                pipeline.answer(&request.image(picture(7))),
+            ];
+            let errors = answers.into_iter().filter_map(Result::err);
+            Ok(errors
+                .map(|error| error.to_string())
+                .max_by_key(String::len))
         })
     }
 }

@@ -19,9 +19,11 @@
 #![cfg(feature = "flex")]
 
 mod folders;
+mod large_pictures;
 mod memory;
 mod pictures;
 mod random;
+mod settings;
 #[path = "../support/mod.rs"]
 #[allow(dead_code, unused_imports, reason = "not all of it is needed here")]
 mod support;
@@ -33,7 +35,7 @@ use std::fs;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use folders::Files;
+use folders::{Damage, Files};
 use random::Random;
 
 /// What is tried with an input of its own, how often in the short run, and how.
@@ -45,23 +47,43 @@ type Subject = (
 
 fn subjects() -> Vec<Subject> {
     let pictures = pictures::seeds();
-    let files = |model, endings| {
-        let files = Files { model, endings };
-        Box::new(move |random: &mut Random| files.attempt(random))
+    let files = |damage| {
+        move |model, endings| {
+            let files = Files {
+                model,
+                endings,
+                damage,
+            };
+            Box::new(move |random: &mut Random| files.attempt(random))
+        }
     };
+    let bytes = files(Damage::Bytes);
+    let settings = files(Damage::Settings);
     vec![
         (
             "pictures",
             1200,
             Box::new(move |random| pictures::attempt(random, &pictures)),
         ),
-        ("weights", 30, files("dynamic_rope", &[".safetensors"])),
-        ("pytorch", 30, files("vicuna_bin", &[".bin"])),
-        ("configurations", 20, files("llava", &["config.json"])),
+        ("weights", 30, bytes("dynamic_rope", &[".safetensors"])),
+        ("pytorch", 30, bytes("vicuna_bin", &[".bin"])),
+        ("gguf", 30, bytes("gguf_blocks", &[".gguf"])),
+        ("gguf pairs", 20, bytes("gguf_llava", &[".gguf"])),
+        ("ggjt", 20, bytes("ggjt_q4", &[".bin"])),
+        ("minigpt4", 20, bytes("minigpt4", &[".yaml", ".pth"])),
+        ("configurations", 20, bytes("llava", &["config.json"])),
+        ("llava's settings", 40, settings("llava", &[".json"])),
+        ("idefics3's settings", 40, settings("idefics3", &[".json"])),
+        (
+            "instructblip's settings",
+            30,
+            settings("instructblip", &[".json"]),
+        ),
+        ("gpt_neox's settings", 30, settings("gpt_neox", &[".json"])),
         (
             "tokenizers",
             30,
-            files("dynamic_rope", &["tokenizer.json", "tokenizer.model"]),
+            bytes("dynamic_rope", &["tokenizer.json", "tokenizer.model"]),
         ),
         ("user text", 20, Box::new(user_text::attempt)),
     ]
@@ -69,12 +91,14 @@ fn subjects() -> Vec<Subject> {
 
 #[test]
 fn no_input_panics_hangs_fills_memory_or_breaks_a_law() {
+    let _alone = memory::alone();
     watch::watch_panics();
     assert_the_watch_sees();
-    let plan = Plan::from_environment();
+    let subjects = subjects();
+    let plan = Plan::from_environment(subjects.len());
     let current = Path::new(env!("CARGO_TARGET_TMPDIR")).join("fuzz.txt");
     let mut findings = Vec::new();
-    for (name, short_run, attempt) in subjects() {
+    for (name, short_run, attempt) in subjects {
         if plan.subject.as_ref().is_some_and(|subject| subject != name) {
             continue;
         }
@@ -145,7 +169,7 @@ struct Plan {
 }
 
 impl Plan {
-    fn from_environment() -> Self {
+    fn from_environment(num_subjects: usize) -> Self {
         let number = |name: &str| {
             let value = env::var(name).ok()?;
             Some(
@@ -160,7 +184,7 @@ impl Plan {
             subject: env::var("BURN_VLM_FUZZ_SUBJECT").ok(),
             number: number("BURN_VLM_FUZZ_NUMBER"),
             time_of_a_subject: seconds.map_or(Duration::from_secs(4), |seconds: u64| {
-                Duration::from_secs(seconds) / 6
+                Duration::from_secs(seconds) / num_subjects as u32
             }),
             is_long: seconds.is_some(),
         }

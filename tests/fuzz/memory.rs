@@ -2,6 +2,7 @@
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 #[global_allocator]
 static COUNTING: Counting = Counting;
@@ -41,6 +42,12 @@ unsafe impl GlobalAlloc for Counting {
         // SAFETY: the caller upholds what `realloc` asks for.
         unsafe { System.realloc(pointer, layout, new_size) }
     }
+}
+
+/// What a test that measures holds: the memory of all threads is counted together.
+pub(crate) fn alone() -> MutexGuard<'static, ()> {
+    static ALONE: Mutex<()> = Mutex::new(());
+    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Begins to measure; returns what is held now.

@@ -4,7 +4,7 @@ use anyhow::Result;
 use burn_vlm::kernels::VlmBackend;
 use burn_vlm::{
     Answer, AskRequest, DEFAULT_MAX_NEW_TOKENS, EncodedImage, Error, FinishReason, LoadOptions,
-    MultimodalPipeline,
+    LogitRules, MultimodalPipeline,
 };
 use serde_json::Value;
 
@@ -24,6 +24,7 @@ laws![
     an_answer_fits_the_context_to_the_last_token,
     an_overflowing_request_says_how_many_tokens_it_needs,
     without_a_limit_an_answer_takes_what_room_there_is,
+    control_tokens_come_out_as_text_where_a_request_says_so,
 ];
 
 const QUESTION: &str = "What is in this picture?";
@@ -279,5 +280,24 @@ fn without_a_limit_an_answer_takes_what_room_there_is<B: VlmBackend>() -> Result
     );
     let answer = open::<B>(LLAVA)?.answer(&request)?;
     assert!(answer.usage.generated_tokens <= DEFAULT_MAX_NEW_TOKENS);
+    Ok(())
+}
+
+fn control_tokens_come_out_as_text_where_a_request_says_so<B: VlmBackend>() -> Result<()> {
+    let pipeline = open::<B>(LLAVA)?;
+    let image_id = pipeline.tokenizer().token_id("<image>");
+    let image_id = image_id.expect("the model has a token for pictures");
+    let rules = LogitRules {
+        sequence_bias: vec![(vec![image_id], 1e4)],
+        ..LogitRules::default()
+    };
+    let request = AskRequest::<EncodedImage<B>>::new()
+        .user(QUESTION)
+        .rules(rules);
+    let request = request.max_new_tokens(3);
+    assert_eq!(pipeline.answer(&request)?.text, "");
+    let shown = pipeline.answer(&request.show_control_tokens(true))?;
+    assert_eq!(shown.token_ids, [image_id; 3]);
+    assert_eq!(shown.text, "<image><image><image>");
     Ok(())
 }

@@ -96,6 +96,18 @@ pub(super) fn size(value: Option<Value>, name: &str, default: usize) -> Result<u
     Ok(value.map_or(default, |value| usize::try_from(value).unwrap_or(0)))
 }
 
+/// An argument that Python takes as a whole number, and then as true or false.
+pub(super) fn number_flag(value: Option<Value>, default: bool) -> Result<bool> {
+    match value {
+        None => Ok(default),
+        Some(value @ (Value::Bool(_) | Value::Int(_))) => Ok(value.is_true()),
+        Some(other) => Err(failure(format!(
+            "a {} cannot be taken as a whole number",
+            other.kind_name()
+        ))),
+    }
+}
+
 /// An argument that is taken as true or false.
 pub(super) fn flag(value: Option<Value>, default: bool) -> bool {
     value.map_or(default, |value| value.is_true())

@@ -6,7 +6,7 @@ mod sequences;
 mod texts;
 
 use super::attributes;
-use super::calls::{Call, flag, integer, required, size, text};
+use super::calls::{Call, flag, integer, number_flag, required, size, text};
 use super::compare::Number;
 use super::filter_names::{MISSING, is_known};
 use super::interpreter::Interpreter;

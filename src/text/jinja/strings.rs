@@ -9,7 +9,7 @@ pub(super) use self::case::{capitalized, is_lower, is_upper, lowered, titled_wor
 pub(super) use self::cut::{lines, stripped};
 pub(super) use self::fill::{centered, joined, replaced};
 
-use super::calls::{Call, flag, integer, required, text};
+use super::calls::{Call, integer, number_flag, required, text};
 use super::format::format_braces;
 use super::lexer::is_space;
 use super::meter::Meter;
@@ -60,7 +60,7 @@ fn cut(value: &Text, method: &str, call: Call<'_>) -> Result<Value> {
         }
         "splitlines" => {
             let [keeps_ends] = call.bind(["keepends"])?;
-            let parts = lines(value, flag(keeps_ends, false), meter)?;
+            let parts = lines(value, number_flag(keeps_ends, false)?, meter)?;
             list_of(value, parts, meter).map(Value::List)
         }
         "partition" | "rpartition" => {

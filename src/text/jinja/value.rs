@@ -5,9 +5,14 @@
 //! namespace). Whatever walks a value may recurse, and charges the [`Meter`] for each step, for a
 //! list may hold one list many times.
 
+mod collections;
+
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
+
+use collections::Shape;
+pub(super) use collections::{Dict, List};
 
 use super::meter::Meter;
 use super::text::{Author, Text};
@@ -47,35 +52,6 @@ pub(super) enum Value {
     Method(Rc<(Value, &'static str)>),
     /// A global function.
     Function(&'static str),
-}
-
-/// Items that do not change.
-#[derive(Debug, Clone)]
-pub(super) struct List(Rc<ListData>);
-
-#[derive(Debug)]
-struct ListData {
-    items: Vec<Value>,
-    shape: Shape,
-}
-
-/// What is known of a collection without looking into it.
-#[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Shape {
-    depth: usize,
-    /// Whether it holds what may refer to a scope or a namespace.
-    holds_reference: bool,
-    /// Who decided how many items it has, where that was not the template.
-    pub(super) cut_by: Option<Author>,
-}
-
-#[derive(Debug, Clone)]
-pub(super) struct Dict(Rc<DictData>);
-
-#[derive(Debug)]
-struct DictData {
-    entries: Vec<(Value, Value)>,
-    shape: Shape,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -130,109 +106,6 @@ pub(super) fn unsupported(what: impl std::fmt::Display) -> TemplateError {
     TemplateError::Unsupported {
         feature: super::excerpt(&what.to_string()),
     }
-}
-
-impl List {
-    pub(super) fn new(items: Vec<Value>, meter: &Meter) -> Result<Self> {
-        Self::cut_by(items, None, meter)
-    }
-
-    /// A list with as many items as `author` decided.
-    pub(super) fn cut_by(items: Vec<Value>, author: Option<Author>, meter: &Meter) -> Result<Self> {
-        meter.values(items.len())?;
-        let mut shape = Shape::around(items.iter())?;
-        shape.cut_by = author;
-        Ok(Self(Rc::new(ListData { items, shape })))
-    }
-
-    pub(super) fn items(&self) -> &[Value] {
-        &self.0.items
-    }
-
-    pub(super) fn len(&self) -> usize {
-        self.0.items.len()
-    }
-
-    /// Who decided how many items there are, where that was not the template.
-    pub(super) fn author_of_cuts(&self) -> Option<Author> {
-        self.0.shape.cut_by
-    }
-
-    fn address(&self) -> *const () {
-        Rc::as_ptr(&self.0).cast()
-    }
-
-    /// Whether both are one and the same.
-    pub(super) fn is(&self, other: &Self) -> bool {
-        self.address() == other.address()
-    }
-}
-
-impl Shape {
-    fn around<'a>(values: impl std::iter::Iterator<Item = &'a Value>) -> Result<Self> {
-        let mut shape = Self::default();
-        for value in values {
-            shape.depth = shape.depth.max(value.depth());
-            shape.holds_reference |= value.is_reference();
-        }
-        shape.depth += 1;
-        if shape.depth > MAX_DEPTH {
-            return Err(unsupported(format!(
-                "a value of more than {MAX_DEPTH} levels"
-            )));
-        }
-        Ok(shape)
-    }
-}
-
-impl Dict {
-    /// Of several entries with one key, the last value counts, at the first one's place.
-    pub(super) fn new(entries: Vec<(Value, Value)>, meter: &Meter) -> Result<Self> {
-        let mut unique: Vec<(Value, Value)> = Vec::new();
-        for (key, value) in entries {
-            key.check_hashable(meter)?;
-            match position(&unique, &key, meter)? {
-                Some(at) => unique[at].1 = value,
-                None => unique.push((key, value)),
-            }
-        }
-        meter.values(unique.len())?;
-        let values = unique.iter().flat_map(|(key, value)| [key, value]);
-        let shape = Shape::around(values)?;
-        Ok(Self(Rc::new(DictData {
-            entries: unique,
-            shape,
-        })))
-    }
-
-    pub(super) fn entries(&self) -> &[(Value, Value)] {
-        &self.0.entries
-    }
-
-    pub(super) fn get(&self, key: &Value, meter: &Meter) -> Result<Option<&Value>> {
-        let found = position(self.entries(), key, meter)?;
-        Ok(found.map(|at| &self.entries()[at].1))
-    }
-
-    pub(super) fn get_str(&self, name: &str, meter: &Meter) -> Result<Option<&Value>> {
-        meter.values(self.entries().len() / 8)?;
-        let is_it = |key: &Value| key.as_text().is_some_and(|text| text.as_str() == name);
-        let mut entries = self.entries().iter();
-        Ok(entries.find(|(key, _)| is_it(key)).map(|(_, value)| value))
-    }
-
-    pub(super) fn keys(&self) -> Vec<Value> {
-        self.entries().iter().map(|(key, _)| key.clone()).collect()
-    }
-}
-
-fn position(entries: &[(Value, Value)], key: &Value, meter: &Meter) -> Result<Option<usize>> {
-    for (at, (found, _)) in entries.iter().enumerate() {
-        if found.equals(key, meter)? {
-            return Ok(Some(at));
-        }
-    }
-    Ok(None)
 }
 
 impl Range {
@@ -315,9 +188,9 @@ impl Value {
 
     fn shape(&self) -> Shape {
         match self {
-            Self::List(list) | Self::Tuple(list) | Self::View(list) => list.0.shape,
-            Self::Dict(dict) => dict.0.shape,
-            Self::Iterator(iterator) => iterator.items.0.shape,
+            Self::List(list) | Self::Tuple(list) | Self::View(list) => list.shape(),
+            Self::Dict(dict) => dict.shape(),
+            Self::Iterator(iterator) => iterator.items.shape(),
             _ => Shape::default(),
         }
     }

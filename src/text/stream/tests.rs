@@ -111,6 +111,9 @@ fn special_tokens_are_not_shown() {
     let tokenizer = llama();
     let ids = ids(&tokenizer, &["<s>", "\u{2581}a", "</s>"]);
     assert_eq!(run(&tokenizer, &ids, &[]), ("a".to_string(), None));
+    let mut stream = stream(&tokenizer, &[]).with_control_tokens(true);
+    let text: String = ids.iter().filter_map(|&id| stream.push(id)).collect();
+    assert_eq!(text + &stream.finish(), "<s> a</s>");
 }
 
 #[test]

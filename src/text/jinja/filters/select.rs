@@ -10,10 +10,14 @@ pub(super) fn apply(
     call: Call<'_>,
 ) -> Result<Value> {
     let meter = call.meter;
-    // An empty value is not even looked into.
-    let list = match value.is_true() {
-        true => value.to_list(meter)?,
-        false => List::new(Vec::new(), meter)?,
+    let list = match value {
+        // Whoever emptied a text or a list decided that there are no items.
+        Value::Str(_) | Value::Markup(_) | Value::List(_) | Value::Tuple(_) | Value::View(_) => {
+            value.to_list(meter)?
+        }
+        _ if value.is_true() => value.to_list(meter)?,
+        // What is false is not even looked into.
+        _ => List::new(Vec::new(), meter)?,
     };
     let mut found = Vec::new();
     for item in list.items() {

@@ -1,7 +1,8 @@
 //! Filters of lists.
 
 use super::{
-    Call, List, Result, Text, Value, attribute_of, failure, flag, required, size, text, unsupported,
+    Call, List, Result, Text, Value, attribute_of, failure, flag, number_flag, required, size,
+    text, unsupported,
 };
 use crate::text::jinja::attributes::{self, slice};
 use crate::text::jinja::compare::{holds, sort_by_key};
@@ -174,7 +175,7 @@ fn dictsort(value: &Value, call: Call<'_>) -> Result<Value> {
         let pair = Value::tuple(vec![key.clone(), value.clone()], meter)?;
         keyed.push((sort_key(by.clone(), is_case_sensitive, meter)?, pair));
     }
-    sort_by_key(&mut keyed, flag(reverse, false), meter)?;
+    sort_by_key(&mut keyed, number_flag(reverse, false)?, meter)?;
     Value::list(keyed.into_iter().map(|(_, pair)| pair).collect(), meter)
 }
 
@@ -204,7 +205,7 @@ fn ordered(value: &Value, call: Call<'_>) -> Result<Value> {
     let mut items: Vec<Value> = match name {
         "unique" => return unique(keyed, &list, meter),
         _ => {
-            sort_by_key(&mut keyed, flag(reverse, false), meter)?;
+            sort_by_key(&mut keyed, number_flag(reverse, false)?, meter)?;
             keyed.iter().map(|(_, item)| item.clone()).collect()
         }
     };
