@@ -12,8 +12,8 @@ mod fixture;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::{Context, Result, bail};
-use burn::tensor::{DType, Tensor, TensorData};
+use anyhow::{Context, Result};
+use burn::tensor::Tensor;
 use burn_vlm::generation::{DecoderInput, InputImage};
 use burn_vlm::kernels::{SplicedRows, VlmBackend};
 use burn_vlm::nn::{LogitsFor, RopePrecision};
@@ -181,20 +181,17 @@ fn compare_vision<B: VlmBackend>(
     fixture: &Fixture,
     stages: &mut Vec<Stage>,
 ) -> Result<Tensor<B, 2>> {
-    let [tiles, height, width] = match *fixture.shape("pixel_values")? {
-        [tiles, _, height, width] => [tiles, height, width],
-        [_, height, width] => [1, height, width],
-        ref shape => bail!("pixel_values has shape {shape:?}"),
-    };
-    let data = TensorData::new(fixture.floats("pixel_values")?, [tiles, 3, height, width]);
-    let pixels = Tensor::<B, 4>::from_data(data, (pipeline.device(), DType::F32));
     let encoder = pipeline.model().visual_encoder.as_ref();
     let encoder = encoder.context("the reference has pixels, the model reads text only")?;
-    if fixture.has("vision_features") {
-        let features = encoder.forward(pixels.clone());
-        stages.push(compare("vision_features", values(features)?, fixture)?);
+    let (mut features, mut rows) = (Vec::new(), Vec::new());
+    for (tiles, layout) in fixture.tiles(pipeline)? {
+        features.extend(values(encoder.forward(tiles.clone()))?);
+        rows.push(pipeline.encode_tiles(tiles, &layout, &fixture.question())?);
     }
-    let rows = pipeline.encode_tiles(pixels, &fixture.question())?;
+    if fixture.has("vision_features") {
+        stages.push(compare("vision_features", features, fixture)?);
+    }
+    let rows = Tensor::cat(rows, 0);
     stages.push(compare("image_embeds", values(rows.clone())?, fixture)?);
     Ok(rows)
 }

@@ -2,10 +2,10 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow, ensure};
 use burn::tensor::{DType, Tensor};
-use burn_vlm::MultimodalPipeline;
 use burn_vlm::generation::PREFILL_CHUNK_TOKENS;
 use burn_vlm::kernels::{self, KernelReport, KernelTrace, VlmBackend};
 use burn_vlm::nn::{KvCache, LlamaDecoder, LogitsFor};
+use burn_vlm::{ImageSize, MultimodalPipeline};
 
 use crate::step_bytes::StepBytes;
 use crate::workload::Workload;
@@ -26,7 +26,7 @@ pub(crate) struct Measured {
     pub(crate) prompt: Vec<Duration>,
     /// Generating all new tokens.
     pub(crate) decode: Vec<Duration>,
-    /// Encoding one tile of a picture; empty where the model has no eyes.
+    /// Encoding a picture of the size of a tile; empty where the model has no eyes.
     pub(crate) image_encode: Vec<Duration>,
     pub(crate) step_bytes: StepBytes,
     /// Of everything, the warm-up too.
@@ -156,17 +156,18 @@ impl<B: VlmBackend> Subject<'_, B> {
     }
 }
 
-/// Encodes one grey tile; `None` where the model has no eyes.
+/// Encodes a grey picture of the size of a tile; `None` where the model has no eyes.
 fn time_image_encode<B: VlmBackend>(pipeline: &MultimodalPipeline<B>) -> Result<Option<Duration>> {
     let Some(vision) = &pipeline.spec().config.vision else {
         return Ok(None);
     };
     let image_size = vision.encoder.image_size();
-    let shape = [1, 3, image_size, image_size];
-    let tile = Tensor::<B, 4>::zeros(shape, (pipeline.device(), DType::F32));
+    let layout = pipeline.layout(ImageSize::square(image_size))?;
+    let shape = [layout.num_tiles, 3, image_size, image_size];
+    let tiles = Tensor::<B, 4>::zeros(shape, (pipeline.device(), DType::F32));
     B::sync(pipeline.device()).map_err(|error| anyhow!("{error}"))?;
     let started = Instant::now();
-    pipeline.encode_tiles(tile, "")?;
+    pipeline.encode_tiles(tiles, &layout, "")?;
     Ok(Some(started.elapsed()))
 }
 

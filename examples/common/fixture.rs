@@ -2,12 +2,12 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, ensure};
-use burn::tensor::Tensor;
+use anyhow::{Context, Result, bail, ensure};
+use burn::tensor::{DType, Tensor, TensorData};
 use burn_vlm::kernels::VlmBackend;
 use burn_vlm::text::{Message, Part, Role};
 use burn_vlm::weights::{Checkpoint, WeightType};
-use burn_vlm::{AskRequest, ImageInput, LoadOptions, MultimodalPipeline};
+use burn_vlm::{AskRequest, ImageInput, ImageLayout, LoadOptions, MultimodalPipeline};
 use serde::Deserialize;
 
 /// `request.json` with the pictures it names, `reference.json` and `reference.safetensors` of a
@@ -148,6 +148,30 @@ impl Fixture {
             .read_as(tensor, WeightType::F32)?
             .iter::<f32>()
             .collect())
+    }
+
+    /// The reference's pixels, picture by picture, and how each was laid out.
+    pub(crate) fn tiles<B: VlmBackend>(
+        &self,
+        pipeline: &MultimodalPipeline<B>,
+    ) -> Result<Vec<(Tensor<B, 4>, ImageLayout)>> {
+        let shape = self.shape("pixel_values")?;
+        let [.., height, width] = *shape else {
+            bail!("pixel_values has shape {shape:?}");
+        };
+        let floats = self.floats("pixel_values")?;
+        let num_tiles = floats.len() / (3 * height * width);
+        let data = TensorData::new(floats, [num_tiles, 3, height, width]);
+        let all = Tensor::<B, 4>::from_data(data, (pipeline.device(), DType::F32));
+        let mut first = 0;
+        let tiles = self.images.iter().map(|image| {
+            let layout = pipeline.layout(image.size())?;
+            let own = first..first + layout.num_tiles;
+            ensure!(own.end <= num_tiles, "{num_tiles} tiles are not enough");
+            first = own.end;
+            Ok((all.clone().slice_dim(0, own), layout))
+        });
+        tiles.collect()
     }
 
     /// Prepares the pictures and compares their pixels with the reference's.

@@ -7,6 +7,7 @@
 //! JPEG is the one exception: decoders may round differently, so a JPEG picture differs from
 //! Pillow's by a few units of 255. Compare systems on PNG.
 
+mod any_resolution;
 mod container;
 mod decode;
 mod filter;
@@ -25,7 +26,9 @@ mod resample;
 mod resize_to;
 mod size;
 mod splitting;
+mod tiling;
 
+pub(crate) use any_resolution::{PINPOINTS, read_pinpoints};
 pub use decode::ImageInput;
 pub use filter::ResampleFilter;
 pub use limits::ImageLimits;
@@ -34,4 +37,4 @@ pub use pixel_values::PixelValues;
 pub use preprocess::PreprocessConfig;
 pub use resize_to::ResizeTo;
 pub use size::ImageSize;
-pub use splitting::TileGrid;
+pub use tiling::TileGrid;

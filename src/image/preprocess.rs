@@ -1,7 +1,7 @@
 //! From a picture to the values that a visual encoder reads.
 
 use super::resample::{Axis, CHANNELS, Resize, resample};
-use super::splitting::Splitting;
+use super::tiling::Tiling;
 use super::{ImageInput, ImageSize, PixelValues, ResampleFilter, ResizeTo};
 use crate::error::{ConfigError, ImageError, Result};
 
@@ -35,7 +35,7 @@ pub struct PreprocessConfig {
     pub(super) rescale_factor: Option<f64>,
     pub(super) normalization: Option<Normalization>,
     /// How the resized picture is cut into tiles, where it is.
-    pub(super) splitting: Option<Splitting>,
+    pub(super) tiling: Option<Tiling>,
 }
 
 /// What is put around a picture before it is resized.
@@ -94,7 +94,7 @@ impl PreprocessConfig {
                 mean: CLIP_MEAN,
                 std: CLIP_STD,
             }),
-            splitting: None,
+            tiling: None,
         }
     }
 
@@ -114,8 +114,8 @@ impl PreprocessConfig {
 
     /// The size of every output, or `None` where it depends on the picture.
     pub fn output_size(&self) -> Option<ImageSize> {
-        if let Some(splitting) = self.splitting {
-            return Some(ImageSize::square(splitting.tile));
+        if let Some(tiling) = &self.tiling {
+            return Some(ImageSize::square(tiling.tile()));
         }
         self.crop_size
             .or_else(|| match (self.padding, self.resize) {
@@ -132,8 +132,8 @@ impl PreprocessConfig {
     /// [`ImageError::OutputTooLarge`] when a side would be longer than 4096 pixels, which only a
     /// configuration without a fixed [`output_size`](Self::output_size) can bring about.
     pub fn preprocess(&self, image: &ImageInput) -> Result<PixelValues> {
-        if let Some(splitting) = self.splitting {
-            return self.tiles(image, splitting);
+        if let Some(tiling) = &self.tiling {
+            return self.tiles(image, tiling);
         }
         let plan = self.plan(image.size())?;
         let kept = resample(image, &plan.resize);

@@ -17,6 +17,8 @@ pub(super) struct Processor {
     pub(super) pads_to_square: bool,
     /// Height and width of the tiles that it cuts a picture into, where it does.
     pub(super) tile: Option<usize>,
+    /// Heights and widths that it cuts a picture at, where it chooses one of several.
+    pub(super) pinpoints: Option<&'static [[usize; 2]]>,
 }
 
 pub(super) const CLIP: Processor = Processor {
@@ -29,11 +31,18 @@ pub(super) const CLIP: Processor = Processor {
     std: CLIP_STD,
     pads_to_square: false,
     tile: None,
+    pinpoints: None,
 };
 
 const LLAVA: Processor = Processor {
     name: "LlavaImageProcessor",
     pads_to_square: true,
+    ..CLIP
+};
+
+const LLAVA_NEXT: Processor = Processor {
+    name: "LlavaNextImageProcessor",
+    pinpoints: Some(&[[336, 672], [672, 336], [672, 672], [1008, 336], [336, 1008]]),
     ..CLIP
 };
 
@@ -73,8 +82,16 @@ const SMOLVLM: Processor = Processor {
     ..IDEFICS3
 };
 
-pub(super) const PROCESSORS: [&Processor; 7] =
-    [&CLIP, &LLAVA, &BLIP, &SIGLIP, &VIT, &IDEFICS3, &SMOLVLM];
+pub(super) const PROCESSORS: [&Processor; 8] = [
+    &CLIP,
+    &LLAVA,
+    &LLAVA_NEXT,
+    &BLIP,
+    &SIGLIP,
+    &VIT,
+    &IDEFICS3,
+    &SMOLVLM,
+];
 
 fn square(edge: usize) -> ResizeTo {
     ResizeTo::Exact(ImageSize::square(edge))

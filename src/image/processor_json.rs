@@ -4,13 +4,15 @@ use std::path::Path;
 
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
-use serde_json::Value;
+use serde_json::{Value, json};
 
+use super::any_resolution::{AnyResolution, PINPOINTS, read_pinpoints};
 use super::preprocess::{BYTE_SCALE, Normalization, Padding, checked_edge};
 use super::processor::{CLIP, PROCESSORS, Processor};
 use super::splitting::Splitting;
+use super::tiling::Tiling;
 use super::{ImageSize, PreprocessConfig, ResampleFilter, ResizeTo};
-use crate::error::{ConfigError, Result};
+use crate::error::{ConfigError, Result, visible};
 use crate::files::python_json;
 
 /// `processor_config.json` keeps the image processor in a part of its own.
@@ -104,7 +106,7 @@ impl ProcessorJson {
         let config = PreprocessConfig {
             padding: self.padding(processor, mean)?,
             resize: self.resize(processor)?,
-            splitting: self.splitting(processor)?,
+            tiling: self.tiling(processor)?,
             crop_size: self.crop(processor)?,
             rescale_factor: self.rescale()?,
             normalization: self
@@ -141,6 +143,61 @@ impl ProcessorJson {
                 let supported = PROCESSORS.map(|processor| processor.name);
                 unsupported("image_processor_type", name, &supported)
             })
+    }
+
+    fn tiling(&self, processor: &Processor) -> Result<Option<Tiling>, ConfigError> {
+        match processor.pinpoints {
+            Some(default) => self.any_resolution(processor, default).map(Some),
+            None => Ok(self.splitting(processor)?.map(Tiling::Splitting)),
+        }
+    }
+
+    /// # Errors
+    ///
+    /// [`ConfigError::OutOfRange`] if the sizes are none of whole tiles, or if tiles are resized once
+    /// more behind the cut: no grid of features belongs to them then.
+    fn any_resolution(
+        &self,
+        processor: &Processor,
+        default: &[[usize; 2]],
+    ) -> Result<Tiling, ConfigError> {
+        let resize_to = self.resize_to(processor)?;
+        let squashed = match resize_to {
+            ResizeTo::ShortestEdge(edge) => ImageSize::square(edge),
+            ResizeTo::Exact(size) => size,
+            ResizeTo::LongestEdge(_) | ResizeTo::ShortestEdgeWithin { .. } => {
+                let known = ["shortest_edge", "height and width"];
+                return Err(unsupported("size", "longest_edge", &known));
+            }
+        };
+        let cut = match &self.crop_size {
+            Some(SizeJson::Edge(edge)) => ImageSize::square(checked_edge("crop_size", *edge)?),
+            Some(SizeJson::Edges(edges)) => edges.crop_size()?,
+            None => processor.crop_size.unwrap_or(squashed),
+        };
+        let tile = cut.height;
+        if [squashed, cut] != [ImageSize::square(tile); 2] {
+            return Err(ConfigError::OutOfRange {
+                field: "crop_size".to_string(),
+                found: format!("{} x {}", cut.height, cut.width),
+                expected: format!(
+                    "a square of the size that pictures are resized to, which is {} x {}",
+                    squashed.height, squashed.width
+                ),
+            });
+        }
+        let default = json!(default);
+        let sizes = self.image_grid_pinpoints.as_ref().unwrap_or(&default);
+        let out_of_range = || ConfigError::OutOfRange {
+            field: "image_grid_pinpoints".to_string(),
+            found: visible(&sizes.to_string()).to_string(),
+            expected: PINPOINTS.to_string(),
+        };
+        Ok(Tiling::AnyResolution(AnyResolution {
+            tile,
+            pinpoints: read_pinpoints(sizes, tile).ok_or_else(out_of_range)?,
+            filter: self.filter(processor)?,
+        }))
     }
 
     /// # Errors
@@ -194,12 +251,12 @@ impl ProcessorJson {
             return Err(unsupported("do_image_splitting", "true", &["false"]));
         }
         match &self.image_grid_pinpoints {
-            Some(pinpoints) => Err(unsupported(
+            Some(pinpoints) if processor.pinpoints.is_none() => Err(unsupported(
                 "image_grid_pinpoints",
                 &pinpoints.to_string(),
                 &["null"],
             )),
-            None => Ok(()),
+            Some(_) | None => Ok(()),
         }
     }
 
@@ -227,12 +284,17 @@ impl ProcessorJson {
         if self.do_resize == Some(false) {
             return Ok(None);
         }
-        let resize_to = match &self.size {
-            Some(SizeJson::Edge(edge)) => (processor.size_from_edge)(checked_edge("size", *edge)?),
-            Some(SizeJson::Edges(edges)) => edges.resize_to()?,
-            None => processor.resize_to,
-        };
-        Ok(Some((resize_to, self.filter(processor)?)))
+        Ok(Some((self.resize_to(processor)?, self.filter(processor)?)))
+    }
+
+    fn resize_to(&self, processor: &Processor) -> Result<ResizeTo, ConfigError> {
+        match &self.size {
+            Some(SizeJson::Edge(edge)) => {
+                Ok((processor.size_from_edge)(checked_edge("size", *edge)?))
+            }
+            Some(SizeJson::Edges(edges)) => edges.resize_to(),
+            None => Ok(processor.resize_to),
+        }
     }
 
     fn filter(&self, processor: &Processor) -> Result<ResampleFilter, ConfigError> {

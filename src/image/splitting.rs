@@ -1,7 +1,7 @@
 //! Cutting a picture into tiles, as the processors of Idefics3 and SmolVLM do.
 
 use super::preprocess::PreprocessConfig;
-use super::resample::{Axis, CHANNELS, Resize, resample};
+use super::tiling::{TileGrid, resize};
 use super::{ImageInput, ImageSize, PixelValues, ResampleFilter};
 use crate::error::Result;
 
@@ -16,26 +16,10 @@ pub(super) struct Splitting {
     pub(super) filter: ResampleFilter,
 }
 
-/// Rows and columns of tiles that a picture is cut into, without the one of the whole picture.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct TileGrid {
-    /// Tiles one below the other.
-    pub rows: usize,
-    /// Tiles side by side.
-    pub columns: usize,
-}
-
-impl TileGrid {
-    /// Tiles in all; the one of the whole picture, which is the last, counts too.
-    pub fn num_tiles(self) -> usize {
-        self.rows * self.columns + 1
-    }
-}
-
 impl Splitting {
     /// The tiles of a picture that was resized to `resized`, or `None` where the only one is that of
     /// the whole.
-    fn grid(self, resized: ImageSize) -> Option<TileGrid> {
+    pub(super) fn grid(self, resized: ImageSize) -> Option<TileGrid> {
         let whole = self.whole_tiles(resized);
         let grid = TileGrid {
             rows: whole.height / self.tile,
@@ -62,19 +46,17 @@ impl Splitting {
 }
 
 impl PreprocessConfig {
-    /// The tiles that a picture of `size` is cut into; `None` where it stays one.
-    pub fn tile_grid(&self, size: ImageSize) -> Option<TileGrid> {
-        self.splitting?.grid(self.resized(size))
-    }
-
     /// What a picture of `size` is resized to before it is cut.
-    fn resized(&self, size: ImageSize) -> ImageSize {
+    pub(super) fn resized(&self, size: ImageSize) -> ImageSize {
         self.resize.map_or(size, |(to, _)| to.target(size))
     }
 
-    /// The tiles of a picture row by row, and the whole of it behind them. Each of the three resizes
-    /// rounds to 8 bits, as Pillow's do.
-    pub(super) fn tiles(&self, image: &ImageInput, splitting: Splitting) -> Result<PixelValues> {
+    /// The tiles of a picture row by row, and the whole of it behind them.
+    pub(super) fn split_tiles(
+        &self,
+        image: &ImageInput,
+        splitting: Splitting,
+    ) -> Result<PixelValues> {
         let size = ImageSize::square(splitting.tile);
         let mut values = Vec::new();
         let resized = match self.resize {
@@ -88,50 +70,11 @@ impl PreprocessConfig {
         };
         let whole = splitting.whole_tiles(resized.size());
         let whole = resize(resized, whole, splitting.filter)?;
-        for row in 0..grid.rows {
-            for column in 0..grid.columns {
-                self.normalise(&mut values, &crop(&whole, splitting.tile, [row, column]));
-            }
-        }
+        self.cut(&mut values, &whole, splitting.tile, grid);
         let global = resize(&whole, size, splitting.filter)?;
         self.normalise(&mut values, global.rgb());
         Ok(PixelValues::new(grid.num_tiles(), size, values))
     }
-
-    /// Adds the values of one tile.
-    fn normalise(&self, values: &mut Vec<f32>, pixels: &[u8]) {
-        for (channel, table) in self.value_tables().iter().enumerate() {
-            let colors = pixels.iter().skip(channel).step_by(CHANNELS);
-            values.extend(colors.map(|color| table[usize::from(*color)]));
-        }
-    }
-}
-
-fn resize(image: &ImageInput, target: ImageSize, filter: ResampleFilter) -> Result<ImageInput> {
-    let pixels = resample(
-        image,
-        &Resize {
-            filter,
-            vertical: Axis::whole(image.height(), target.height),
-            horizontal: Axis::whole(image.width(), target.width),
-            fill: [0; CHANNELS],
-        },
-    );
-    ImageInput::from_rgb8(target, pixels)
-}
-
-/// The pixels of one tile.
-fn crop(image: &ImageInput, tile: usize, [row, column]: [usize; 2]) -> Vec<u8> {
-    let row_bytes = image.width() * CHANNELS;
-    let columns = column * tile * CHANNELS..(column + 1) * tile * CHANNELS;
-    let rows = image
-        .rgb()
-        .chunks_exact(row_bytes)
-        .skip(row * tile)
-        .take(tile);
-    rows.flat_map(|row| &row[columns.clone()])
-        .copied()
-        .collect()
 }
 
 #[cfg(test)]

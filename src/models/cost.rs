@@ -57,9 +57,12 @@ impl ModelConfig {
         } = sizes;
         let projected = match &vision.projector {
             ProjectorConfig::Linear(config) => config.hidden_size,
-            ProjectorConfig::Mlp(config) => config.hidden_size,
+            ProjectorConfig::Mlp(config) => config.hidden_size.max(config.vision_hidden_size),
             ProjectorConfig::Merge(config) => config.hidden_size,
             ProjectorConfig::PixelShuffle(config) => config.hidden_size,
+            ProjectorConfig::AnyResolution(config) => {
+                config.mlp.hidden_size.max(config.mlp.vision_hidden_size)
+            }
             ProjectorConfig::QFormer(config) => {
                 require_affordable_queries(config, allowance)?;
                 config.hidden_size

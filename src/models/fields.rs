@@ -107,18 +107,21 @@ impl<'a> Fields<'a> {
         }
     }
 
-    /// A whole number that may be negative.
-    pub(super) fn integer(&self, name: &str, range: RangeInclusive<i64>) -> Result<Option<i64>> {
-        let Some(found) = self.get(name) else {
-            return Ok(None);
+    /// One whole number that may be negative, or a list of them; empty where nothing is written.
+    pub(super) fn integers(&self, name: &str, range: RangeInclusive<i64>) -> Result<Vec<i64>> {
+        let values = match self.get(name) {
+            None => return Ok(Vec::new()),
+            Some(Value::Array(list)) => list.as_slice(),
+            Some(value) => std::slice::from_ref(value),
         };
-        match found.as_i64() {
-            Some(integer) if range.contains(&integer) => Ok(Some(integer)),
+        let integer = |found: &Value| match found.as_i64() {
+            Some(integer) if range.contains(&integer) => Ok(integer),
             _ => {
                 let expected = format!("a whole number from {} to {}", range.start(), range.end());
                 Err(self.out_of_range(name, found, expected))
             }
-        }
+        };
+        values.iter().map(integer).collect()
     }
 
     /// A boolean.

@@ -72,6 +72,7 @@ pub(super) fn vision_config(
         encoder: VisualEncoderConfig::Clip(encoder),
         projector,
         image_token_id,
+        image_grid_pinpoints: Vec::new(),
     })
 }
 
@@ -140,10 +141,11 @@ fn encoder_config(fields: &Fields<'_>) -> Result<ClipVisionConfig> {
     require_even_heads(fields, heads, num_attention_heads, hidden_size)?;
     let image_size = fields.required("clip.vision.image_size", 1..=MAX_IMAGE_SIZE)?;
     let patch_size = fields.required("clip.vision.patch_size", 1..=image_size)?;
+    let num_hidden_layers = fields.required("clip.vision.block_count", 1..=MAX_LAYERS)?;
     let config = ClipVisionConfig {
         hidden_size,
         intermediate_size: fields.required("clip.vision.feed_forward_length", 1..=MAX_WIDTH)?,
-        num_hidden_layers: fields.required("clip.vision.block_count", 1..=MAX_LAYERS)?,
+        num_hidden_layers,
         num_attention_heads,
         image_size,
         patch_size,
@@ -155,6 +157,7 @@ fn encoder_config(fields: &Fields<'_>) -> Result<ClipVisionConfig> {
             .number("clip.vision.attention.layer_norm_epsilon", 0.0..=1.0)?
             .unwrap_or(1e-5),
         select: FeatureSelect::Patches,
+        feature_layers: vec![num_hidden_layers],
     };
     require_patches(
         fields,

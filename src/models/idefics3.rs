@@ -76,6 +76,7 @@ fn parse(fields: &Fields<'_>) -> Result<ModelConfig> {
             encoder: VisualEncoderConfig::Siglip(encoder),
             projector: ProjectorConfig::PixelShuffle(projector),
             image_token_id: u32::try_from(image_token_id.unwrap_or(128_257)).ok(),
+            image_grid_pinpoints: Vec::new(),
         }),
         decoder,
         eos_token_ids,
@@ -158,6 +159,7 @@ fn layout(vision: &VisionConfig, preprocess: &PreprocessConfig, size: ImageSize)
     ImageLayout {
         num_tiles: grid.map_or(1, TileGrid::num_tiles),
         tokens: ImageTokens::new(parts),
+        grid: None,
     }
 }
 

@@ -67,6 +67,7 @@ fn parse(fields: &Fields<'_>) -> Result<ModelConfig> {
             encoder: VisualEncoderConfig::Eva(encoder),
             projector: ProjectorConfig::QFormer(projector),
             image_token_id: image_token,
+            image_grid_pinpoints: Vec::new(),
         }),
         decoder,
         eos_token_ids: eos_token_ids(&text)?,

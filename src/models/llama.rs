@@ -53,7 +53,7 @@ pub(super) const MAX_HEAD_DIM: usize = 1024;
 pub(super) const MAX_VOCAB: usize = 1 << 22;
 pub(super) const MAX_POSITIONS: usize = 1 << 24;
 
-fn parse(fields: &Fields<'_>) -> Result<ModelConfig> {
+pub(super) fn parse(fields: &Fields<'_>) -> Result<ModelConfig> {
     Ok(ModelConfig {
         key_map: KeyMap::new(KEYS),
         decoder: decoder_config(fields)?,
@@ -71,16 +71,45 @@ pub(super) fn eos_token_ids(fields: &Fields<'_>) -> Result<Vec<u32>> {
     }
 }
 
+/// What the configurations of a class have where a file does not say, as far as classes of Llama's
+/// shape differ.
+pub(super) struct ClassDefaults {
+    pub(super) intermediate_size: usize,
+    /// `None` for as many as those of queries.
+    pub(super) num_key_value_heads: Option<usize>,
+    pub(super) max_position_embeddings: usize,
+}
+
+/// Hugging Face's `LlamaConfig`.
+const DEFAULTS: ClassDefaults = ClassDefaults {
+    intermediate_size: 11_008,
+    num_key_value_heads: None,
+    max_position_embeddings: 2048,
+};
+
 /// The decoder's part of a configuration. Where it is silent, the defaults of Hugging Face's
 /// `LlamaConfig` hold: the language part of LLaVA-1.5 names little more than its vocabulary, and
 /// the first conversions of LLaMA name no context.
 pub(super) fn decoder_config(fields: &Fields<'_>) -> Result<LlamaConfig> {
+    decoder_config_of(fields, &DEFAULTS)
+}
+
+/// As [`decoder_config`], with the defaults of another class of Llama's shape.
+pub(super) fn decoder_config_of(
+    fields: &Fields<'_>,
+    defaults: &ClassDefaults,
+) -> Result<LlamaConfig> {
     let hidden_size = fields.count("hidden_size", 1..=MAX_WIDTH)?.unwrap_or(4096);
     let num_attention_heads = fields
         .count("num_attention_heads", 1..=MAX_WIDTH)?
         .unwrap_or(32);
+    // One that is `null` is written, and means as many as those of queries.
+    let default = defaults
+        .num_key_value_heads
+        .filter(|_| !fields.is_written("num_key_value_heads"));
     let num_key_value_heads = fields
         .count("num_key_value_heads", 1..=MAX_WIDTH)?
+        .or(default)
         .unwrap_or(num_attention_heads);
     if !num_attention_heads.is_multiple_of(num_key_value_heads) {
         let expected = format!("a divisor of num_attention_heads {num_attention_heads}");
@@ -88,7 +117,7 @@ pub(super) fn decoder_config(fields: &Fields<'_>) -> Result<LlamaConfig> {
     }
     let max_position_embeddings = fields
         .count("max_position_embeddings", 1..=MAX_POSITIONS)?
-        .unwrap_or(2048);
+        .unwrap_or(defaults.max_position_embeddings);
     fields.choice("hidden_act", (), &[("silu", ())])?;
     let head_dim = head_dim(fields, hidden_size, num_attention_heads)?;
     let attention_bias = fields.flag("attention_bias")?.unwrap_or(false);
@@ -98,7 +127,7 @@ pub(super) fn decoder_config(fields: &Fields<'_>) -> Result<LlamaConfig> {
         head_dim,
         intermediate_size: fields
             .count("intermediate_size", 1..=MAX_WIDTH)?
-            .unwrap_or(11_008),
+            .unwrap_or(defaults.intermediate_size),
         mlp: MlpKind::Gated,
         norm: NormConfig {
             kind: NormKind::Rms,

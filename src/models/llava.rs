@@ -1,14 +1,14 @@
-//! LLaVA-1.5 (Liu et al. 2023) as Hugging Face stores it: CLIP, two linear layers, Llama.
+//! LLaVA-1.5 (Liu et al. 2023) as Hugging Face stores it: CLIP, two linear layers, Llama or Mistral.
 
 use std::borrow::Cow;
 
 use super::fields::{ACTIVATIONS, Fields};
-use super::llama::{GATE_UP, QKV, decoder_config, eos_token_ids};
+use super::llama::{self, GATE_UP, QKV, eos_token_ids};
 use super::vision_fields::{
     MAX_IMAGE_SIZE, MAX_LAYERS, MAX_WIDTH, require_even_heads, require_patches,
     require_three_channels,
 };
-use super::{Family, ModelConfig, ProjectorConfig, VisionConfig, image_layout};
+use super::{Family, ModelConfig, ProjectorConfig, VisionConfig, image_layout, mistral};
 use crate::error::Result;
 use crate::nn::{
     Activation, ClipVisionConfig, FeatureSelect, LlamaConfig, MlpProjectorConfig,
@@ -48,10 +48,18 @@ const KEYS: &[KeyRule] = &[
     GATE_UP,
 ];
 
-fn parse(fields: &Fields<'_>) -> Result<ModelConfig> {
+/// How the language part of a kind is read.
+type ReadDecoder = fn(&Fields<'_>) -> Result<LlamaConfig>;
+
+const DECODERS: &[(&str, ReadDecoder)] = &[
+    ("llama", llama::decoder_config),
+    ("mistral", mistral::decoder_config),
+];
+
+pub(super) fn parse(fields: &Fields<'_>) -> Result<ModelConfig> {
     let text = fields.object_or_empty("text_config")?;
-    text.choice("model_type", (), &[("llama", ())])?;
-    let mut decoder = decoder_config(&text)?;
+    let read_decoder = text.choice("model_type", llama::decoder_config as ReadDecoder, DECODERS)?;
+    let mut decoder = read_decoder(&text)?;
     // The head belongs to the whole model, and so does whether it is tied.
     if let Some(is_tied) = fields.flag("tie_word_embeddings")? {
         decoder.tie_word_embeddings |= is_tied;
@@ -66,8 +74,9 @@ fn parse(fields: &Fields<'_>) -> Result<ModelConfig> {
     let stored_layers = vision
         .count("num_hidden_layers", 1..=MAX_LAYERS)?
         .unwrap_or(defaults.num_hidden_layers);
-    let run_layers = run_layers(fields, stored_layers)?;
-    let encoder = encoder_config(fields, &vision, &defaults, run_layers)?;
+    let feature_layers = feature_layers(fields, stored_layers)?;
+    let encoder = encoder_config(fields, &vision, &defaults, feature_layers)?;
+    let run_layers = encoder.num_hidden_layers;
     let projector = projector_config(fields, &encoder, &decoder)?;
     let image_token_id = image_token_id(fields, &decoder)?;
     let outer_eos = fields.token_ids("eos_token_id")?;
@@ -81,6 +90,7 @@ fn parse(fields: &Fields<'_>) -> Result<ModelConfig> {
             encoder: VisualEncoderConfig::Clip(encoder),
             projector,
             image_token_id: Some(image_token_id),
+            image_grid_pinpoints: Vec::new(),
         }),
         decoder,
         eos_token_ids,
@@ -118,22 +128,30 @@ impl VisionDefaults {
     };
 }
 
-/// Layers whose output is read: `vision_feature_layer` counts the embeddings as 0, and from the
-/// back where it is negative.
-fn run_layers(fields: &Fields<'_>, stored_layers: usize) -> Result<usize> {
-    let last = stored_layers as i64;
-    let layer = fields
-        .integer("vision_feature_layer", -last - 1..=last)?
-        .unwrap_or(-2);
-    let layer = if layer < 0 { last + 1 + layer } else { layer };
-    Ok(usize::try_from(layer).expect("the range was checked above"))
+/// The layers whose outputs are read, side by side: `vision_feature_layer` counts the embeddings as
+/// 0, and from the back where it is negative.
+fn feature_layers(fields: &Fields<'_>, stored_layers: usize) -> Result<Vec<usize>> {
+    let (name, last) = ("vision_feature_layer", stored_layers as i64);
+    let layers = fields.integers(name, -last - 1..=last)?;
+    let layers = match fields.value(name) {
+        None => vec![-2],
+        Some(found) if layers.is_empty() => {
+            return Err(fields.out_of_range(name, found, "a layer, or a list of some"));
+        }
+        Some(_) => layers,
+    };
+    let from_front = |layer: i64| if layer < 0 { last + 1 + layer } else { layer };
+    let layers = layers
+        .into_iter()
+        .map(|layer| usize::try_from(from_front(layer)).expect("the range was checked above"));
+    Ok(layers.collect())
 }
 
 fn encoder_config(
     fields: &Fields<'_>,
     vision: &Fields<'_>,
     defaults: &VisionDefaults,
-    run_layers: usize,
+    feature_layers: Vec<usize>,
 ) -> Result<ClipVisionConfig> {
     let hidden_size = vision
         .count("hidden_size", 1..=MAX_WIDTH)?
@@ -163,7 +181,7 @@ fn encoder_config(
         intermediate_size: vision
             .count("intermediate_size", 1..=MAX_WIDTH)?
             .unwrap_or(defaults.intermediate_size),
-        num_hidden_layers: run_layers,
+        num_hidden_layers: feature_layers.iter().copied().max().unwrap_or(0),
         num_attention_heads,
         image_size,
         patch_size,
@@ -174,8 +192,14 @@ fn encoder_config(
             FeatureSelect::Patches,
             &strategies,
         )?,
+        feature_layers,
     };
     require_patches(vision, "patch_size", patch_size, config.num_patches())?;
+    if config.feature_size() > MAX_WIDTH {
+        let (found, expected) = (config.feature_size(), format!("at most {MAX_WIDTH} wide"));
+        let found = format!("{found} wide together");
+        return Err(fields.out_of_range("vision_feature_layer", found, expected));
+    }
     Ok(config)
 }
 
@@ -185,7 +209,7 @@ fn projector_config(
     decoder: &LlamaConfig,
 ) -> Result<ProjectorConfig> {
     Ok(ProjectorConfig::Mlp(MlpProjectorConfig {
-        vision_hidden_size: encoder.hidden_size,
+        vision_hidden_size: encoder.feature_size(),
         hidden_size: decoder.hidden_size,
         projector_hidden_act: fields.choice(
             "projector_hidden_act",

@@ -165,6 +165,7 @@ impl Parts {
                 encoder: VisualEncoderConfig::Eva(self.encoder),
                 projector,
                 image_token_id: None,
+                image_grid_pinpoints: Vec::new(),
             }),
             decoder: self.decoder,
             eos_token_ids: self.eos_token_ids,

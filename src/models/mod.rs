@@ -21,8 +21,10 @@ mod image_layout;
 mod instructblip;
 mod llama;
 mod llava;
+mod llava_next;
 mod minigpt4;
 mod minigpt_v2;
+mod mistral;
 mod model_file;
 mod model_files;
 mod model_source;
@@ -36,8 +38,8 @@ mod yaml;
 use crate::error::Result;
 use crate::image::{ImageSize, PreprocessConfig};
 use crate::nn::{
-    LinearProjectorConfig, LlamaConfig, MergeProjectorConfig, MlpProjectorConfig,
-    PixelShuffleConfig, QFormerConfig, VisualEncoderConfig,
+    AnyResolutionConfig, LinearProjectorConfig, LlamaConfig, MergeProjectorConfig,
+    MlpProjectorConfig, PixelShuffleConfig, QFormerConfig, VisualEncoderConfig,
 };
 use crate::text::Bos;
 use crate::weights::KeyMap;
@@ -57,7 +59,9 @@ pub use vision_language::VisionLanguageModel;
 /// Every family that can be run.
 pub const FAMILIES: &[Family] = &[
     llava::FAMILY,
+    llava_next::FAMILY,
     llama::FAMILY,
+    mistral::FAMILY,
     gpt_neox::FAMILY,
     minigpt4::FAMILY,
     minigpt4::OVER_LLAMA_2,
@@ -111,6 +115,9 @@ pub struct VisionConfig {
     pub projector: ProjectorConfig,
     /// The id that stands for one row of a picture in a prompt; `None` where the vocabulary has none.
     pub image_token_id: Option<u32>,
+    /// The sizes that a picture may be cut into tiles at (HF `image_grid_pinpoints`); none where it is
+    /// cut otherwise or not at all.
+    pub image_grid_pinpoints: Vec<ImageSize>,
 }
 
 /// Sizes of a [`Projector`](crate::nn::Projector).
@@ -127,4 +134,6 @@ pub enum ProjectorConfig {
     QFormer(QFormerConfig),
     /// Blocks of features side by side, then one linear layer.
     PixelShuffle(PixelShuffleConfig),
+    /// Two linear layers over tiles that are laid side by side.
+    AnyResolution(AnyResolutionConfig),
 }

@@ -21,7 +21,7 @@ const SIGNS: &[(&str, &str, &str)] = &[
     (
         "image_newline",
         "LLaVA-NeXT, which cuts pictures into tiles",
-        "llava",
+        "llava-next",
     ),
     (
         "mm_projector.",

@@ -5,7 +5,7 @@ use burn::tensor::{Tensor, backend::Backend};
 
 use super::{ModelConfig, ProjectorConfig};
 use crate::kernels::{GoOn, VlmBackend};
-use crate::nn::{LlamaDecoder, Projector, VisualEncoder};
+use crate::nn::{LlamaDecoder, Projector, ProjectorInputs, VisualEncoder};
 
 /// A visual encoder, a projector and a language decoder.
 #[derive(Module, Debug)]
@@ -37,16 +37,20 @@ impl<B: VlmBackend> VisionLanguageModel<B> {
         projector.is_some_and(Projector::reads_question)
     }
 
-    /// The rows of features, with the ids of the question for a projector that
-    /// [reads it](Self::reads_question); `None` for a model that reads text only.
+    /// The rows of the features of one picture; `None` for a model that reads text only.
     ///
     /// # Shapes
     /// - `features`: `[num_tiles, num_features, vision_hidden_size]`
-    /// - output: `[num_tiles * rows_per_tile, hidden_size]`
-    pub fn image_rows(&self, features: Tensor<B, 3>, question: &[u32]) -> Option<Tensor<B, 2>> {
-        let rows = self.projector.as_ref()?.forward(features, question);
-        let [num_tiles, rows_per_tile, hidden_size] = rows.dims();
-        Some(rows.reshape([num_tiles * rows_per_tile, hidden_size]))
+    /// - output: `[num_rows, hidden_size]`
+    ///
+    /// # Panics
+    /// As [`Projector::forward`].
+    pub fn image_rows(
+        &self,
+        features: Tensor<B, 3>,
+        inputs: ProjectorInputs<'_>,
+    ) -> Option<Tensor<B, 2>> {
+        Some(self.projector.as_ref()?.forward(features, inputs))
     }
 }
 
@@ -64,10 +68,11 @@ impl ModelConfig {
 }
 
 impl ProjectorConfig {
-    /// Rows of the decoder's width that `num_features` features of one tile become.
+    /// Rows of the decoder's width that `num_features` features of one tile become, where no tile lies
+    /// beside it.
     pub fn num_rows(&self, num_features: usize) -> usize {
         match self {
-            Self::Linear(_) | Self::Mlp(_) => num_features,
+            Self::Linear(_) | Self::Mlp(_) | Self::AnyResolution(_) => num_features,
             Self::Merge(config) => num_features / config.num_merged,
             Self::QFormer(config) => config.num_query_tokens,
             Self::PixelShuffle(config) => num_features / config.block_len(),
@@ -82,6 +87,7 @@ impl ProjectorConfig {
             Self::Merge(config) => Projector::Merge(config.init(device)),
             Self::QFormer(config) => Projector::QFormer(config.init(device)),
             Self::PixelShuffle(config) => Projector::PixelShuffle(config.init(device)),
+            Self::AnyResolution(config) => Projector::AnyResolution(config.init(device)),
         }
     }
 }

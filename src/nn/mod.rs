@@ -29,8 +29,9 @@ pub use feed_forward::{FeedForward, GatedMlp, Mlp};
 pub use linear::Linear;
 pub use norm::{LayerNorm, Norm, NormConfig, NormKind, RmsNorm};
 pub use projector::{
-    LinearProjector, LinearProjectorConfig, MergeProjector, MergeProjectorConfig, MlpProjector,
-    MlpProjectorConfig, PixelShuffleConfig, PixelShuffleProjector, Projector, QFormerConfig,
+    AnyResolutionConfig, AnyResolutionProjector, FeatureGrid, LinearProjector,
+    LinearProjectorConfig, MergeProjector, MergeProjectorConfig, MlpProjector, MlpProjectorConfig,
+    PixelShuffleConfig, PixelShuffleProjector, Projector, ProjectorInputs, QFormerConfig,
     QFormerProjector, QFormerTextConfig,
 };
 pub use rope::{RopeConfig, RopePrecision, RopeScaling, RopeTable};

@@ -9,6 +9,7 @@ use super::load_options::KernelPolicy;
 use super::multimodal::MultimodalPipeline;
 use crate::error::Result;
 use crate::kernels::{KernelReport, KernelTrace, VlmBackend};
+use crate::nn::ProjectorInputs;
 
 /// What was made of a picture, as far as it is the same whatever is asked.
 #[derive(Debug, Clone)]
@@ -49,7 +50,7 @@ impl<B: VlmBackend> MultimodalPipeline<B> {
     pub fn image_rows(&self, image: &EncodedImage<B>, question: &str) -> Result<Tensor<B, 2>> {
         image.require_owner(self)?;
         let question = self.text_processor().question_ids(question)?;
-        let (rows, _) = self.project(image.content(), &question)?;
+        let (rows, _) = self.project(image.content(), image.layout().inputs(&question))?;
         Ok(rows)
     }
 
@@ -64,7 +65,8 @@ impl<B: VlmBackend> MultimodalPipeline<B> {
         let (mut of_request, mut reads_question) = (Vec::new(), false);
         let mut kernels = KernelReport::default();
         for image in images {
-            let (rows, traced) = self.project(image.content(), question)?;
+            let inputs = image.layout().inputs(question);
+            let (rows, traced) = self.project(image.content(), inputs)?;
             let key = match image.content() {
                 ImageContent::Rows(_) => image.key(),
                 ImageContent::Features(_) => next_key(),
@@ -87,14 +89,14 @@ impl<B: VlmBackend> MultimodalPipeline<B> {
     pub(super) fn project(
         &self,
         content: &ImageContent<B>,
-        question: &[u32],
+        inputs: ProjectorInputs<'_>,
     ) -> Result<(Tensor<B, 2>, KernelReport)> {
         let features = match content {
             ImageContent::Rows(rows) => return Ok((rows.clone(), KernelReport::default())),
             ImageContent::Features(features) => features.clone(),
         };
         let model = self.model();
-        let (rows, kernels) = KernelTrace::collect(|| model.image_rows(features, question));
+        let (rows, kernels) = KernelTrace::collect(|| model.image_rows(features, inputs));
         if self.kernel_policy() == KernelPolicy::Strict {
             kernels.check_strict()?;
         }

@@ -145,7 +145,7 @@ impl<B: VlmBackend> MultimodalPipeline<B> {
         let shape = pixel_values.shape();
         let data = TensorData::new(pixel_values.into_data(), shape);
         let tiles = Tensor::from_data(data, (&self.inner.device, DType::F32));
-        let (content, kernels) = self.encode_traced(tiles, go_on)?;
+        let (content, kernels) = self.encode_traced(tiles, &layout, go_on)?;
         let Some(content) = content else {
             return Ok(None);
         };
@@ -170,12 +170,12 @@ impl<B: VlmBackend> MultimodalPipeline<B> {
             .preprocess(image)
     }
 
-    /// Encodes and projects prepared tiles, the second half of [`encode`](Self::encode), for a model
-    /// that reads `question` into their rows, or any other.
+    /// Encodes and projects the prepared tiles of a picture that was laid out so, the second half of
+    /// [`encode`](Self::encode), for a model that reads `question` into their rows, or any other.
     ///
     /// # Shapes
     /// - `tiles`: `[num_tiles, 3, image_size, image_size]`
-    /// - output: `[num_tiles * rows_per_tile, hidden_size]`
+    /// - output: `[num_rows, hidden_size]`
     ///
     /// # Errors
     ///
@@ -183,12 +183,18 @@ impl<B: VlmBackend> MultimodalPipeline<B> {
     ///
     /// # Panics
     ///
-    /// If the tiles are not of the encoder's size.
-    pub fn encode_tiles(&self, tiles: Tensor<B, 4>, question: &str) -> Result<Tensor<B, 2>> {
+    /// If the tiles are not of the encoder's size, or not those of the layout where that matters.
+    pub fn encode_tiles(
+        &self,
+        tiles: Tensor<B, 4>,
+        layout: &ImageLayout,
+        question: &str,
+    ) -> Result<Tensor<B, 2>> {
         let question = self.text_processor().question_ids(question)?;
-        let (content, _) = self.encode_traced(tiles, &ALWAYS)?;
+        let (content, _) = self.encode_traced(tiles, layout, &ALWAYS)?;
         let content = content.expect("nobody interrupts the encoding");
-        self.project(&content, &question).map(|(rows, _)| rows)
+        let (rows, _) = self.project(&content, layout.inputs(&question))?;
+        Ok(rows)
     }
 
     /// What prepared tiles are for every question, where nothing interrupted them, and which kernels
@@ -196,6 +202,7 @@ impl<B: VlmBackend> MultimodalPipeline<B> {
     fn encode_traced(
         &self,
         tiles: Tensor<B, 4>,
+        layout: &ImageLayout,
         go_on: GoOn<'_>,
     ) -> Result<(Option<ImageContent<B>>, KernelReport)> {
         let inner = &*self.inner;
@@ -208,7 +215,10 @@ impl<B: VlmBackend> MultimodalPipeline<B> {
             let features = model.image_features(tiles, go_on)?;
             match model.reads_question() {
                 true => Some(ImageContent::Features(features)),
-                false => model.image_rows(features, &[]).map(ImageContent::Rows),
+                false => {
+                    let rows = model.image_rows(features, layout.inputs(&[]));
+                    rows.map(ImageContent::Rows)
+                }
             }
         });
         if inner.kernels == KernelPolicy::Strict {

@@ -8,7 +8,7 @@ use super::load_options::LoadOptions;
 use super::prompt::TextProcessor;
 use super::question::QuestionReader;
 use crate::error::{ConfigError, DeviceError, Error, Result, visible, visible_line};
-use crate::image::PreprocessConfig;
+use crate::image::{ImageSize, PreprocessConfig};
 use crate::kernels::VlmBackend;
 use crate::models::{
     ModelFiles, ModelSource, ModelSpec, Processor, ProjectorConfig, VisionConfig,
@@ -214,9 +214,13 @@ fn preprocess_of(files: &ModelFiles, vision: &VisionConfig) -> Result<Preprocess
                 "{}: no file says how pictures are prepared; CLIP's way is taken",
                 visible_line(folder)
             );
-            PreprocessConfig::clip(image_size)?
+            match vision.image_grid_pinpoints.as_slice() {
+                [] => PreprocessConfig::clip(image_size)?,
+                pinpoints => PreprocessConfig::any_resolution(image_size, pinpoints)?,
+            }
         }
     };
+    require_same_pinpoints(&config, vision)?;
     let found = config.output_size();
     match found.is_some_and(|size| [size.height, size.width] == [image_size; 2]) {
         true => Ok(config),
@@ -226,6 +230,24 @@ fn preprocess_of(files: &ModelFiles, vision: &VisionConfig) -> Result<Preprocess
                 format!("{} x {}", s.height, s.width)
             }),
             expected: format!("{image_size} x {image_size}, the encoder's image_size"),
+        }
+        .into()),
+    }
+}
+
+/// A model reads its tiles by its own list of sizes, which has to be the one they are cut by.
+fn require_same_pinpoints(config: &PreprocessConfig, vision: &VisionConfig) -> Result<()> {
+    let written = |sizes: &[ImageSize]| {
+        let sizes: Vec<_> = sizes.iter().map(|s| [s.height, s.width]).collect();
+        format!("{sizes:?}")
+    };
+    let (found, expected) = (config.pinpoints(), vision.image_grid_pinpoints.as_slice());
+    match found == expected {
+        true => Ok(()),
+        false => Err(ConfigError::OutOfRange {
+            field: "image_grid_pinpoints".to_string(),
+            found: written(found),
+            expected: format!("{}, as the model has them", written(expected)),
         }
         .into()),
     }

@@ -22,6 +22,9 @@ pub(crate) const TEXT: &str = "dynamic_rope";
 /// The model that sees.
 pub(crate) const LLAVA: &str = "llava";
 
+/// The model that cuts a picture into tiles.
+pub(crate) const TILED: &str = "llava_next";
+
 /// One bad input and the error it must give.
 pub(crate) struct Case {
     pub(crate) name: &'static str,

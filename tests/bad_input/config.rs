@@ -6,7 +6,9 @@ use burn_vlm::kernels::VlmBackend;
 use burn_vlm::{CheckpointError, ConfigError, Error, LoadOptions, MultimodalPipeline, Result};
 use serde_json::json;
 
-use crate::case::{Case, LLAVA, TEXT, open_damaged, open_with_field, open_with_file, set, unset};
+use crate::case::{
+    Case, LLAVA, TEXT, TILED, open_damaged, open_with_field, open_with_file, set, unset,
+};
 use crate::support::model_folder;
 
 fn open_with_context<B: VlmBackend>(tokens: usize) -> Result<()> {
@@ -363,7 +365,7 @@ fn eyes<B: VlmBackend>() -> Vec<Case> {
         case!(
             "a decoder that is not supported",
             "text_config.model_type",
-            |at| open_with_field::<B>(LLAVA, at, "/text_config/model_type", json!("mistral")),
+            |at| open_with_field::<B>(LLAVA, at, "/text_config/model_type", json!("mamba")),
             Error::Config(ConfigError::Unsupported { .. })
         ),
         case!(
@@ -376,6 +378,42 @@ fn eyes<B: VlmBackend>() -> Vec<Case> {
             "a layer that the encoder does not have",
             "-9",
             |at| open_with_field::<B>(LLAVA, at, "/vision_feature_layer", json!(-9)),
+            Error::Config(ConfigError::OutOfRange { .. })
+        ),
+        case!(
+            "features of no layer",
+            "vision_feature_layer",
+            |at| open_with_field::<B>(LLAVA, at, "/vision_feature_layer", json!([])),
+            Error::Config(ConfigError::OutOfRange { .. })
+        ),
+        case!(
+            "features of very many layers",
+            "vision_feature_layer",
+            |at| open_with_field::<B>(LLAVA, at, "/vision_feature_layer", json!(vec![1; 9999])),
+            Error::Config(ConfigError::OutOfRange { .. })
+        ),
+        case!(
+            "a window that shows nothing",
+            "sliding_window",
+            |at| open_with_field::<B>("mistral", at, "/sliding_window", json!(0)),
+            Error::Config(ConfigError::OutOfRange { .. })
+        ),
+        case!(
+            "tiles with a class token in their grid",
+            "vision_feature_select_strategy",
+            |at| open_with_field::<B>(TILED, at, "/vision_feature_select_strategy", json!("full")),
+            Error::Config(ConfigError::Unsupported { .. })
+        ),
+        case!(
+            "a grid of half a tile",
+            "image_grid_pinpoints",
+            |at| open_with_field::<B>(TILED, at, "/image_grid_pinpoints", json!([[36, 24]])),
+            Error::Config(ConfigError::OutOfRange { .. })
+        ),
+        case!(
+            "a grid of thousands of tiles",
+            "at most 64 tiles",
+            |at| open_with_field::<B>(TILED, at, "/image_grid_pinpoints", json!([[2400, 2400]])),
             Error::Config(ConfigError::OutOfRange { .. })
         ),
         case!(

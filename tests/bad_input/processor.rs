@@ -6,7 +6,7 @@ use burn_vlm::kernels::VlmBackend;
 use burn_vlm::{ConfigError, Error, Result};
 use serde_json::{Value, json};
 
-use crate::case::{Case, LLAVA, open_damaged, open_with_file, set};
+use crate::case::{Case, LLAVA, TILED, open_damaged, open_with_file, set};
 
 const FILE: &str = "preprocessor_config.json";
 
@@ -89,6 +89,38 @@ pub(crate) fn cases<B: VlmBackend>() -> Vec<Case> {
             "image_grid_pinpoints",
             |at| open_with::<B>(at, "/image_grid_pinpoints", json!([[28, 56]])),
             Error::Config(ConfigError::Unsupported { .. })
+        ),
+        case!(
+            "pictures cut into tiles for a model that sees them whole",
+            "image_grid_pinpoints",
+            |at| open_damaged::<B>(LLAVA, at, |at| {
+                let file = at.join(FILE);
+                set(
+                    &file,
+                    "/image_processor_type",
+                    json!("LlavaNextImageProcessor"),
+                );
+                set(&file, "/image_grid_pinpoints", json!([[28, 56]]));
+            }),
+            Error::Config(ConfigError::OutOfRange { .. })
+        ),
+        case!(
+            "pictures seen whole for a model that cuts them into tiles",
+            "as the model has them",
+            |at| open_damaged::<B>(TILED, at, |at| {
+                let file = at.join(FILE);
+                set(&file, "/image_processor_type", json!("CLIPImageProcessor"));
+                set(&file, "/image_grid_pinpoints", json!(null));
+            }),
+            Error::Config(ConfigError::OutOfRange { .. })
+        ),
+        case!(
+            "pictures cut at other sizes than the model reads",
+            "as the model has them",
+            |at| open_damaged::<B>(TILED, at, |at| {
+                set(&at.join(FILE), "/image_grid_pinpoints", json!([[24, 48]]));
+            }),
+            Error::Config(ConfigError::OutOfRange { .. })
         ),
     ]
 }

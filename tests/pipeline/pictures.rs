@@ -53,8 +53,8 @@ fn encoding_is_preprocessing_and_then_encoding_tiles<B: VlmBackend>() -> Result<
     let pixels = pipeline.preprocess(&picture(9))?;
     let shape = pixels.shape();
     let data = burn::tensor::TensorData::new(pixels.into_data(), shape);
-    let rows =
-        pipeline.encode_tiles(burn::tensor::Tensor::from_data(data, pipeline.device()), "")?;
+    let tiles = burn::tensor::Tensor::from_data(data, pipeline.device());
+    let rows = pipeline.encode_tiles(tiles, encoded.layout(), "")?;
     assert_eq!(values(pipeline.image_rows(&encoded, "")?)?, values(rows)?);
     assert_eq!(encoded.num_rows(), 16);
     Ok(())

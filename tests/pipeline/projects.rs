@@ -78,9 +78,11 @@ fn tiles_encoded_together_equal_each_alone<B: VlmBackend>() -> Result<()> {
         };
         let (first, second) = (tile(3)?, tile(120)?);
         let both = burn::tensor::Tensor::cat(vec![first.clone(), second.clone()], 0);
-        let mut alone = values(pipeline.encode_tiles(first, "")?)?;
-        alone.extend(values(pipeline.encode_tiles(second, "")?)?);
-        let together = values(pipeline.encode_tiles(both, "")?)?;
+        let layout = pipeline.layout(picture(3).size())?;
+        let encode = |tiles| values(pipeline.encode_tiles(tiles, &layout, "")?);
+        let mut alone = encode(first)?;
+        alone.extend(encode(second)?);
+        let together = encode(both)?;
         let difference = crate::reference::largest_difference(&together, &alone)?;
         assert!(difference < 1e-4, "{name}: {difference}");
     }

@@ -150,7 +150,7 @@ fn what_is_not_supported_is_refused_with_what_is() {
         (
             json!({"image_processor_type": "PixtralImageProcessor"}),
             "config field `image_processor_type` is `PixtralImageProcessor`; supported: \
-             CLIPImageProcessor, LlavaImageProcessor, BlipImageProcessor, SiglipImageProcessor, \
+             CLIPImageProcessor, LlavaImageProcessor, LlavaNextImageProcessor, BlipImageProcessor, SiglipImageProcessor, \
              ViTImageProcessor, Idefics3ImageProcessor, SmolVLMImageProcessor",
         ),
         (

@@ -1,16 +1,17 @@
 use super::*;
 use crate::image::ResizeTo;
+use crate::image::tiling::Tiling;
 
 fn config(tile: usize, longest_edge: usize, is_split: bool) -> PreprocessConfig {
     let filter = ResampleFilter::Lanczos;
     let mut config = PreprocessConfig::clip(tile).expect("a sound size");
     config.crop_size = None;
     config.resize = Some((ResizeTo::LongestEdge(longest_edge), filter));
-    config.splitting = Some(Splitting {
+    config.tiling = Some(Tiling::Splitting(Splitting {
         tile,
         is_split,
         filter,
-    });
+    }));
     config
 }
 

@@ -1,5 +1,7 @@
 //! The vision half of CLIP (Radford et al. 2021), as LLaVA reads it: an inner layer's features.
 
+use std::collections::BTreeMap;
+
 use burn::module::{Module, Param};
 use burn::nn::Initializer;
 use burn::tensor::{Tensor, backend::Backend};
@@ -30,6 +32,9 @@ pub struct ClipVisionConfig {
     pub layer_norm_eps: f64,
     /// Which features are given out (HF `vision_feature_select_strategy`).
     pub select: FeatureSelect,
+    /// Whose outputs are given out, side by side in this order: 0 is what the first layer reads, and
+    /// none is above `num_hidden_layers` (HF `vision_feature_layer`).
+    pub feature_layers: Vec<usize>,
 }
 
 /// Which features of a picture are given out.
@@ -73,6 +78,11 @@ impl ClipVisionConfig {
         self.select.num_features(self.num_patches())
     }
 
+    /// Width of a feature.
+    pub fn feature_size(&self) -> usize {
+        self.hidden_size * self.feature_layers.len()
+    }
+
     /// Sizes of a layer.
     pub(super) fn layer(&self) -> VisionLayerConfig {
         VisionLayerConfig {
@@ -106,6 +116,7 @@ impl ClipVisionConfig {
             },
             image_size: self.image_size,
             select: self.select,
+            feature_layers: self.feature_layers.clone(),
         }
     }
 }
@@ -120,6 +131,8 @@ pub struct ClipVisionTransformer<B: Backend> {
     image_size: usize,
     #[module(skip)]
     select: FeatureSelect,
+    #[module(skip)]
+    feature_layers: Vec<usize>,
 }
 
 #[derive(Module, Debug)]
@@ -146,7 +159,7 @@ impl<B: VlmBackend> ClipVisionTransformer<B> {
     ///
     /// # Shapes
     /// - `pixel_values`: `[num_tiles, 3, image_size, image_size]`
-    /// - output: `[num_tiles, num_features, hidden_size]`
+    /// - output: `[num_tiles, num_features, feature_size]`
     ///
     /// # Panics
     /// If the pictures are not of the size the encoder was trained on.
@@ -161,9 +174,36 @@ impl<B: VlmBackend> ClipVisionTransformer<B> {
         let [_, seq_len, hidden_size] = embedded.dims();
         let embedded = embedded.reshape([num_tiles * seq_len, hidden_size]);
         let hidden = self.pre_layrnorm.forward(embedded);
-        let hidden = run_layers(&self.encoder.layers, hidden, num_tiles, go_on)?;
-        let features = hidden.reshape([num_tiles, seq_len, hidden_size]);
+        let features = self.run_layers(hidden, num_tiles, go_on)?;
+        let [_, feature_size] = features.dims();
+        let features = features.reshape([num_tiles, seq_len, feature_size]);
         Some(self.select.of(features))
+    }
+
+    /// The outputs of the layers whose features are given out, side by side.
+    fn run_layers(
+        &self,
+        mut hidden: Tensor<B, 2>,
+        num_tiles: usize,
+        go_on: GoOn<'_>,
+    ) -> Option<Tensor<B, 2>> {
+        let mut outputs = BTreeMap::new();
+        let mut run = 0;
+        let mut wanted = self.feature_layers.clone();
+        wanted.sort_unstable();
+        for layer in wanted {
+            hidden = run_layers(&self.encoder.layers[run..layer], hidden, num_tiles, go_on)?;
+            run = layer;
+            outputs.insert(layer, hidden.clone());
+        }
+        if let [_] = self.feature_layers[..] {
+            return Some(hidden);
+        }
+        let outputs = self
+            .feature_layers
+            .iter()
+            .map(|layer| outputs[layer].clone());
+        Some(Tensor::cat(outputs.collect(), 1))
     }
 }
 
