@@ -18,10 +18,7 @@ use crate::weights::{KeyMap, KeyRule};
 
 pub(super) const FAMILY: Family = Family {
     name: "idefics3",
-    architectures: &[
-        "Idefics3ForConditionalGeneration",
-        "SmolVLMForConditionalGeneration",
-    ],
+    architectures: &["Idefics3ForConditionalGeneration"],
     model_type: "idefics3",
     // Every checkpoint brings its own.
     default_template: "plain",
@@ -31,10 +28,10 @@ pub(super) const FAMILY: Family = Family {
     parse,
 };
 
-/// The same where only `model_type` says so.
+/// The same under its own name.
 pub(super) const SMOLVLM: Family = Family {
     name: "smolvlm",
-    architectures: &[],
+    architectures: &["SmolVLMForConditionalGeneration"],
     model_type: "smolvlm",
     ..FAMILY
 };

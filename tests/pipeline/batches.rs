@@ -5,7 +5,7 @@ use burn_vlm::kernels::VlmBackend;
 use burn_vlm::nn::{CacheFull, LogitsFor};
 
 use crate::decoding::{Case, assert_same_logits, best};
-use crate::fixture::{IMAGE_MODELS, open};
+use crate::fixture::{FamilyModel, family_models, open};
 use crate::reference::values;
 
 laws![
@@ -32,7 +32,7 @@ fn cases<B: VlmBackend>(name: &str) -> Result<Vec<Case<B>>> {
 }
 
 fn rows_of_different_lengths_equal_the_sequences_alone<B: VlmBackend>() -> Result<()> {
-    for name in IMAGE_MODELS.into_iter().chain(["llama3_rope"]) {
+    for FamilyModel { name, .. } in &family_models()? {
         let cases = cases::<B>(name)?;
         let (decoder, vocab_size) = (&cases[0].pipeline.model().decoder, cases[0].vocab_size());
         let longest = cases

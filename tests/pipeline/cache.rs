@@ -1,17 +1,18 @@
 //! What a cache holds never shows: only what was read decides the logits.
 
 use std::cell::Cell;
+use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 
 use anyhow::{Context, Result, ensure};
 use burn::tensor::Tensor;
-use burn_vlm::generation::{PREFILL_CHUNK_TOKENS, Sequence};
+use burn_vlm::generation::{InputImage, PREFILL_CHUNK_TOKENS, Sequence};
 use burn_vlm::kernels::{KernelTrace, VlmBackend};
 use burn_vlm::nn::LogitsFor;
 use burn_vlm::{AskRequest, EncodedImage};
 
 use crate::decoding::{Case, assert_same_logits};
-use crate::fixture::{IMAGE_MODELS, LLAVA, TEXT_MODELS, open, open_fixture};
+use crate::fixture::{FamilyModel, LLAVA, family_models, open, open_fixture, seeing_models};
 use crate::reference::values;
 use crate::support::picture;
 
@@ -39,7 +40,8 @@ fn fixture_case<B: VlmBackend>(name: &str) -> Result<Case<B>> {
     let (pipeline, fixture) = (open(name)?, open_fixture(name)?);
     let images = fixture.images.iter().map(|image| pipeline.encode(image));
     let images = images.collect::<burn_vlm::Result<Vec<EncodedImage<B>>>>()?;
-    Case::new(pipeline, &fixture.request(&images), &images)
+    let question = fixture.question();
+    Case::asked(pipeline, &fixture.request(&images), &images, &question)
 }
 
 /// A prompt with a picture whose rows lie on both sides of a border between chunks.
@@ -68,7 +70,7 @@ fn case_across_a_border<B: VlmBackend>(border: usize) -> Result<Case<B>> {
 }
 
 fn cached_steps_equal_one_forward_over_everything<B: VlmBackend>() -> Result<()> {
-    for name in TEXT_MODELS.into_iter().chain(IMAGE_MODELS) {
+    for FamilyModel { name, .. } in &family_models()? {
         let case = fixture_case::<B>(name)?;
         let mut sequence = case.sequence(case.input.len() + 12);
         let (token_ids, steps) = case.greedy(&mut sequence, 12)?;
@@ -118,27 +120,32 @@ fn steps_beyond_the_trained_context_equal_a_fresh_forward_of_each_length<B: VlmB
 }
 
 fn a_prefill_in_chunks_equals_one_in_whole<B: VlmBackend>() -> Result<()> {
-    let case = fixture_case::<B>(LLAVA)?;
-    let (embeds, decoder) = (case.embeds(&case.input), &case.pipeline.model().decoder);
-    let len = case.input.len();
-    let whole = case.whole(&case.input)?;
-    let rows = case.input.images[0].range();
-    let in_the_picture = rows.start + rows.len() / 2;
-    for borders in [
-        vec![1],
-        vec![len - 1],
-        vec![in_the_picture],
-        vec![7, 8, 40, rows.end],
-    ] {
-        let mut cache = case.cache(1, len);
-        let (mut chunked, mut start) = (Vec::new(), 0);
-        for end in borders.iter().copied().chain([len]) {
-            let chunk = embeds.clone().slice_dim(0, start..end);
-            let logits = decoder.prefill(chunk, &mut cache, 0, LogitsFor::All)?;
-            chunked.extend(values(logits.context("all logits were asked for")?)?);
-            start = end;
+    for FamilyModel { name, .. } in &family_models()? {
+        let case = fixture_case::<B>(name)?;
+        let (embeds, decoder) = (case.embeds(&case.input), &case.pipeline.model().decoder);
+        let len = case.input.len();
+        let whole = case.whole(&case.input)?;
+        let rows = case.input.images.first().map(InputImage::range);
+        let rows = rows.unwrap_or(len / 2..len);
+        let in_the_picture = rows.start + rows.len() / 2;
+        for borders in [
+            vec![1],
+            vec![len - 1],
+            vec![in_the_picture],
+            vec![2, 3, in_the_picture, len - 2],
+        ] {
+            let mut cache = case.cache(1, len);
+            let (mut chunked, mut start) = (Vec::new(), 0);
+            let ends: BTreeSet<usize> = borders.iter().copied().chain([len]).collect();
+            for end in ends {
+                let chunk = embeds.clone().slice_dim(0, start..end);
+                let logits = decoder.prefill(chunk, &mut cache, 0, LogitsFor::All)?;
+                chunked.extend(values(logits.context("all logits were asked for")?)?);
+                start = end;
+            }
+            let what = format!("{name}, {borders:?}");
+            assert_same_logits(&what, &chunked, &whole, case.vocab_size());
         }
-        assert_same_logits(&format!("{borders:?}"), &chunked, &whole, case.vocab_size());
     }
     Ok(())
 }
@@ -182,7 +189,9 @@ fn token_by_token_equals_all_at_once<B: VlmBackend>() -> Result<()> {
 }
 
 fn unwritten_rows_are_never_read<B: VlmBackend>() -> Result<()> {
-    for name in [LLAVA, "vicuna_bin", "llama3_rope", "dynamic_rope"] {
+    let models = family_models()?;
+    let names = models.iter().map(|model| model.name.as_str());
+    for name in names.chain(["dynamic_rope"]) {
         let case = fixture_case::<B>(name)?;
         let capacity = case.input.len() + 100;
         let (mut clean, mut poisoned) = (case.sequence(capacity), case.sequence(capacity));
@@ -295,11 +304,16 @@ fn a_step_that_reads_everything_again_can_be_stopped<B: VlmBackend>() -> Result<
 }
 
 fn equal_ids_under_another_picture_are_read_again<B: VlmBackend>() -> Result<()> {
-    for name in IMAGE_MODELS {
+    for name in &seeing_models()? {
         let case = fixture_case::<B>(name)?;
         let mut other = case.input.clone();
-        other.images[0].key = 77;
-        other.images[0].place.rows = Tensor::ones_like(&other.images[0].place.rows);
+        // The last: a window may hide those before it.
+        let image = other
+            .images
+            .last_mut()
+            .context("the fixture has a picture")?;
+        image.key = 77;
+        image.place.rows = Tensor::ones_like(&image.place.rows);
         let mut sequence = case.sequence(case.input.len());
         let first = case.read(&mut sequence, &case.input)?;
         let ours = case.read(&mut sequence, &other)?;

@@ -2,9 +2,9 @@
 
 use std::path::PathBuf;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use burn_vlm::kernels::VlmBackend;
-use burn_vlm::{ImageInput, LoadOptions, MultimodalPipeline};
+use burn_vlm::{FAMILIES, Family, ImageInput, LoadOptions, ModelSpec, MultimodalPipeline};
 
 use crate::reference::Fixture;
 use crate::support::{model_folder, repository};
@@ -12,27 +12,52 @@ use crate::support::{model_folder, repository};
 /// A model that sees, with random weights and 16 rows a picture.
 pub(crate) const LLAVA: &str = "llava";
 
-/// The models that see, by what makes rows of their features.
-pub(crate) const IMAGE_MODELS: [&str; 6] = [
-    LLAVA,
-    "minigpt4",
-    "minigpt4_llama2",
-    "minigpt_v2",
-    "idefics3",
-    "idefics3_whole",
-];
-
 /// The model that sees and reads the question into the rows of a picture.
 pub(crate) const INSTRUCTBLIP: &str = "instructblip";
 
-/// The models that read text only, and rotate a position the same way in every sequence.
-pub(crate) const TEXT_MODELS: [&str; 5] = [
-    "vicuna_bin",
-    "llama3_rope",
-    "linear_rope",
-    "attention_bias",
-    "gpt_neox",
-];
+/// A fixture that stands for its family in the laws that hold for all of them.
+pub(crate) struct FamilyModel {
+    /// The folder of the fixture.
+    pub(crate) name: String,
+    /// Its name in the register.
+    pub(crate) family: &'static str,
+    /// Whether it sees.
+    pub(crate) sees: bool,
+}
+
+/// Models of every family of the register; a family without a fixture is an error. Those whose layout
+/// on the disk alone is another are left to the tests of loading, and one that rotates all positions
+/// anew as a sequence grows to its own.
+pub(crate) fn family_models() -> Result<Vec<FamilyModel>> {
+    let is_another_layout = |name: &&String| {
+        name.starts_with("gg") || name.ends_with("_lora") || *name == "dynamic_rope"
+    };
+    let names = fixture_names()?;
+    let model = |name: &String| -> Result<FamilyModel> {
+        let spec = ModelSpec::read(&model_folder(name)).context(name.clone())?;
+        Ok(FamilyModel {
+            name: name.clone(),
+            family: spec.family.name,
+            sees: spec.config.vision.is_some(),
+        })
+    };
+    let names = names.iter().filter(|name| !is_another_layout(name));
+    let models = names.map(model).collect::<Result<Vec<_>>>()?;
+    for Family { name, .. } in FAMILIES {
+        let has_one = models.iter().any(|model| model.family == *name);
+        ensure!(
+            has_one,
+            "tests/fixtures/models has no model of the family {name}"
+        );
+    }
+    Ok(models)
+}
+
+/// The names of all models of [`family_models`] that see.
+pub(crate) fn seeing_models() -> Result<Vec<String>> {
+    let seeing = family_models()?.into_iter().filter(|model| model.sees);
+    Ok(seeing.map(|model| model.name).collect())
+}
 
 /// Opens the model of a fixture.
 pub(crate) fn open<B: VlmBackend>(name: &str) -> Result<MultimodalPipeline<B>> {

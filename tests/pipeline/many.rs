@@ -9,11 +9,12 @@ use burn_vlm::{
     MultimodalPipeline, RequestError, SampleOptions, Sampling,
 };
 
-use crate::fixture::{LLAVA, open};
+use crate::fixture::{LLAVA, family_models, open};
 use crate::support::picture;
 
 laws![
     a_row_of_a_batch_equals_the_request_alone,
+    a_row_of_a_batch_equals_the_request_alone_in_every_family,
     rows_that_outgrow_the_trained_context_equal_the_requests_alone,
     what_goes_wrong_with_a_row_is_its_own_affair,
     a_batch_of_nothing_has_no_answers,
@@ -78,6 +79,24 @@ fn a_row_of_a_batch_equals_the_request_alone<B: VlmBackend>() -> Result<()> {
     requests[2] = requests[2].clone().max_new_tokens(30).stop_token_id(token);
     let answers = pipeline.ask_batch(&requests);
     assert_equals_alone(&pipeline, &requests, answers)
+}
+
+fn a_row_of_a_batch_equals_the_request_alone_in_every_family<B: VlmBackend>() -> Result<()> {
+    for model in family_models()? {
+        let pipeline = open::<B>(&model.name)?;
+        let ask = |request: Request<B>, question: &str| request.user(question).max_new_tokens(5);
+        let mut requests = vec![ask(AskRequest::new(), "Why?")];
+        if model.sees {
+            let shown = AskRequest::new().image(pipeline.encode(&picture(1))?);
+            requests.push(ask(shown.clone(), "Count the shapes on the table."));
+            requests.push(ask(shown.image(pipeline.encode(&picture(90))?), "Why?"));
+        }
+        requests.push(ask(AskRequest::new(), "Name a colour, then two of them.").seed(3));
+        let answers = pipeline.ask_batch(&requests);
+        let equal = assert_equals_alone(&pipeline, &requests, answers);
+        equal.map_err(|error| error.context(model.name))?;
+    }
+    Ok(())
 }
 
 fn rows_that_outgrow_the_trained_context_equal_the_requests_alone<B: VlmBackend>() -> Result<()> {

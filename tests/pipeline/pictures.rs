@@ -6,7 +6,7 @@ use burn_vlm::text::{Message, Part, Role};
 use burn_vlm::{AskRequest, Error, LoadOptions, RequestError};
 
 use crate::decoding::{Case, assert_same_logits, best};
-use crate::fixture::{IMAGE_MODELS, LLAVA, open, open_with};
+use crate::fixture::{LLAVA, open, open_with, seeing_models};
 use crate::reference::{largest_difference, values};
 use crate::support::picture;
 
@@ -102,7 +102,7 @@ fn pictures_stand_in_the_order_they_were_given<B: VlmBackend>() -> Result<()> {
 }
 
 fn a_second_picture_does_not_disturb_the_first<B: VlmBackend>() -> Result<()> {
-    for name in IMAGE_MODELS {
+    for name in &seeing_models()? {
         let pipeline = open::<B>(name)?;
         let (first, second) = (
             pipeline.encode(&picture(9))?,
@@ -110,12 +110,13 @@ fn a_second_picture_does_not_disturb_the_first<B: VlmBackend>() -> Result<()> {
         );
         let one = AskRequest::new().image(first.clone());
         let two = one.clone().image(second.clone()).user(QUESTION);
-        let one = Case::new(
+        let one = Case::asked(
             pipeline.clone(),
             &one.user(QUESTION),
             std::slice::from_ref(&first),
+            QUESTION,
         )?;
-        let two = Case::new(pipeline, &two, &[first, second])?;
+        let two = Case::asked(pipeline, &two, &[first, second], QUESTION)?;
         let spans = one.input.images.len();
         // A template may write what follows the first picture otherwise.
         let shared = two.input.images[spans - 1].range().end;

@@ -12,7 +12,7 @@ use burn_vlm::{
     RequestError, RequestImage, SampleOptions, Sampling, TemplateError,
 };
 
-use crate::fixture::{IMAGE_MODELS, LLAVA, open};
+use crate::fixture::{LLAVA, open, seeing_models};
 use crate::support::picture;
 
 laws![
@@ -169,7 +169,7 @@ fn a_request_that_has_ended_encodes_nothing<B: VlmBackend>() -> Result<()> {
 }
 
 fn a_layout_says_what_encoding_gives<B: VlmBackend>() -> Result<()> {
-    for name in IMAGE_MODELS {
+    for name in &seeing_models()? {
         let pipeline = open::<B>(name)?;
         let picture = picture(5);
         let layout = pipeline.layout(picture.size())?;

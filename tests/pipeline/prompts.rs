@@ -4,7 +4,7 @@ use anyhow::Result;
 use burn_vlm::kernels::VlmBackend;
 use burn_vlm::{AskRequest, EncodedImage, LoadOptions, MultimodalPipeline};
 
-use crate::fixture::{LLAVA, TEXT_MODELS, open, open_demo};
+use crate::fixture::{FamilyModel, LLAVA, family_models, open, open_demo};
 use crate::support::{copy_model, edit_json, picture};
 
 laws![
@@ -46,8 +46,8 @@ fn for_each_model<B: VlmBackend>(
     check: impl Fn(&MultimodalPipeline<B>) -> Result<()>,
 ) -> Result<()> {
     check(&open_demo::<B>()?)?;
-    for name in TEXT_MODELS.into_iter().chain([LLAVA]) {
-        check(&open::<B>(name)?).map_err(|error| error.context(name))?;
+    for FamilyModel { name, .. } in family_models()? {
+        check(&open::<B>(&name)?).map_err(|error| error.context(name))?;
     }
     Ok(())
 }

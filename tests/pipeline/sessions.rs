@@ -7,7 +7,7 @@ use burn_vlm::kernels::VlmBackend;
 use burn_vlm::text::Role;
 use burn_vlm::{Answer, AskRequest, EncodedImage, MultimodalPipeline, Session};
 
-use crate::fixture::{IMAGE_MODELS, INSTRUCTBLIP, LLAVA, demo_photo, open, open_demo};
+use crate::fixture::{LLAVA, demo_photo, family_models, open, open_demo, seeing_models};
 use crate::support::picture;
 
 laws![
@@ -93,14 +93,9 @@ fn add<B: VlmBackend>(
 }
 
 fn a_further_turn_equals_the_whole_conversation_asked_afresh<B: VlmBackend>() -> Result<()> {
-    let readers = [
-        "vicuna_bin",
-        "llama3_rope",
-        "dynamic_rope",
-        "attention_bias",
-    ];
-    let seeing = IMAGE_MODELS.into_iter().chain([INSTRUCTBLIP]);
-    for name in seeing.chain(readers) {
+    let models = family_models()?;
+    let names = models.iter().map(|model| model.name.as_str());
+    for name in names.chain(["dynamic_rope"]) {
         let mut talk = Talk::<B>::new(open(name)?);
         let sees = talk.pipeline.spec().config.vision.is_some();
         let photo = match sees {
@@ -129,7 +124,7 @@ fn a_trained_model_goes_on_as_if_asked_afresh<B: VlmBackend>() -> Result<()> {
 }
 
 fn a_second_picture_joins_the_first<B: VlmBackend>() -> Result<()> {
-    for name in IMAGE_MODELS.into_iter().chain([INSTRUCTBLIP]) {
+    for name in &seeing_models()? {
         let mut talk = Talk::<B>::new(open(name)?);
         let (left, right) = (talk.encode(3)?, talk.encode(120)?);
         let first = talk.ask(std::slice::from_ref(&left), FIRST)?;
