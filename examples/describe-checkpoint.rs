@@ -6,7 +6,6 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Result;
-use burn_vlm::weights::MatrixType;
 use burn_vlm::{AnyPipeline, DeviceName, ModelDescription, ModelSpec};
 use clap::Parser;
 
@@ -74,7 +73,7 @@ fn print_weights(description: &ModelDescription) {
         println!(
             "memory    {} with weights {}",
             megabytes(*bytes),
-            name(*matrices)
+            matrices.name()
         );
     }
     if let Some(bytes) = description.cache_bytes_per_token {
@@ -93,12 +92,6 @@ fn print_problems(description: &ModelDescription) {
         println!("looks     like {}", found.looks_like);
         println!("nearest   {}, of what can be run", found.nearest_family);
     }
-}
-
-fn name(matrices: MatrixType) -> &'static str {
-    matrices
-        .weight_type()
-        .map_or("as stored", |weight_type| weight_type.name())
 }
 
 fn megabytes(bytes: u64) -> String {

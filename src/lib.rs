@@ -116,7 +116,7 @@ pub use text::{
     Role, TEMPLATES, TextStream, Tokenizer,
 };
 pub use weights::{
-    DeltaOptions, DeltaReport, LoadProgress, LoadReport, MatrixType, MismatchedParameter,
+    DeltaOptions, DeltaReport, KeptType, LoadProgress, LoadReport, MatrixType, MismatchedParameter,
     MissingParameter, NewRows, Strictness, UnusedTensor, WeightType, WidenedMatrix, apply_delta,
 };
 

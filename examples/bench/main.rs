@@ -19,10 +19,10 @@ mod shape;
 mod step_bytes;
 mod workload;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use burn::tensor::DType;
 use burn_vlm::kernels::VlmBackend;
-use burn_vlm::weights::WeightType;
+use burn_vlm::weights::{MatrixType, WeightType};
 use burn_vlm::{DeviceName, MultimodalPipeline, PipelineVisitor};
 use clap::{Parser, ValueEnum};
 
@@ -80,12 +80,7 @@ fn main() -> Result<()> {
     let report = pipeline.visit(Bench {
         shape: arguments.shape,
         compute: arguments.compute,
-        // Random weights are made in f32.
-        random_weights: arguments
-            .model
-            .matrix_type()?
-            .weight_type()
-            .unwrap_or(WeightType::F32),
+        random_weights: random_weights(arguments.model.matrix_type(), arguments.shape)?,
         workload: arguments.workload,
         memory,
         model: match arguments.shape {
@@ -101,6 +96,19 @@ fn main() -> Result<()> {
         false => print!("{report}"),
     }
     Ok(())
+}
+
+/// The type of random weights, which are made in f32.
+fn random_weights(matrices: MatrixType, shape: Option<Shape>) -> Result<WeightType> {
+    match (matrices, shape) {
+        (MatrixType::Q8 | MatrixType::Q4, Some(_)) => {
+            bail!(
+                "random weights are floats: name a model to measure {}",
+                matrices.name()
+            )
+        }
+        _ => Ok(matrices.weight_type().unwrap_or(WeightType::F32)),
+    }
 }
 
 /// The measurement on whichever backend was chosen.

@@ -7,7 +7,7 @@ use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::sync::Mutex;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use burn_vlm::weights::MatrixType;
 use burn_vlm::{AnyPipeline, DeviceName, FolderLinks, LoadOptions};
 use clap::{Args, ValueEnum};
@@ -41,7 +41,7 @@ pub(crate) struct ModelArgs {
     pub(crate) links_inside: bool,
 }
 
-/// The weight types of the design; not all are built yet.
+/// What matrices may be kept in.
 #[derive(Debug, Clone, Copy, ValueEnum)]
 pub(crate) enum Weights {
     AsStored,
@@ -68,7 +68,7 @@ impl ModelArgs {
         let adapters = self.adapter.iter();
         let mut options = adapters
             .fold(LoadOptions::new(), LoadOptions::with_adapter)
-            .with_weights(self.matrix_type()?)
+            .with_weights(self.matrix_type())
             .with_links(self.links())
             .with_progress(move |progress| {
                 if let Ok(bar) = shown.lock() {
@@ -96,15 +96,14 @@ impl ModelArgs {
     }
 
     /// The type of the weights.
-    pub(crate) fn matrix_type(&self) -> Result<MatrixType> {
+    pub(crate) fn matrix_type(&self) -> MatrixType {
         match self.weights {
-            Weights::AsStored => Ok(MatrixType::AsStored),
-            Weights::F32 => Ok(MatrixType::F32),
-            Weights::F16 => Ok(MatrixType::F16),
-            Weights::Bf16 => Ok(MatrixType::BF16),
-            Weights::Q8 | Weights::Q4 => bail!(
-                "quantised weights are not available in this version: use as-stored, f32, f16 or bf16"
-            ),
+            Weights::AsStored => MatrixType::AsStored,
+            Weights::F32 => MatrixType::F32,
+            Weights::F16 => MatrixType::F16,
+            Weights::Bf16 => MatrixType::BF16,
+            Weights::Q8 => MatrixType::Q8,
+            Weights::Q4 => MatrixType::Q4,
         }
     }
 }

@@ -12,7 +12,7 @@ use burn::tensor::DType;
 use burn::tensor::backend::BackendTypes;
 
 pub use host_tensor::{Deviation, HostTensor, OutputKind};
-pub(in crate::kernels) use inputs::{Inputs, Order};
+pub(in crate::kernels) use inputs::{Inputs, Order, Stored};
 pub use problem::Work;
 pub(in crate::kernels) use problem::{Output, Problem};
 

@@ -11,6 +11,10 @@ use super::{
 };
 
 impl VlmBackend for Flex {
+    fn vlm_has_packed_kernels() -> bool {
+        true
+    }
+
     fn vlm_linear(
         x: FlexTensor,
         weight: Matrix<FlexTensor>,

@@ -48,6 +48,7 @@ mod kv;
 #[cfg(feature = "cube")]
 mod launch;
 mod matrix;
+mod packed;
 mod refused;
 mod settle;
 mod shape;
@@ -75,8 +76,10 @@ pub use kv::{AttentionMask, KvSpan, KvView, KvViews, KvWrite, KvWrites};
 pub use kv_copy::kv_copy;
 pub use layer_norm::layer_norm;
 pub use linear::{Activation, LinearEpilogue, linear};
-pub(crate) use matrix::MATRIX_MODULE;
+pub(crate) use matrix::{DECODER_LAYERS, DECODER_MODULE, MATRIX_MODULE};
 pub use matrix::{Matrix, MatrixPrimitive, MatrixTensor};
+pub(crate) use packed::quantise;
+pub use packed::{GROUP_LEN, PackedMatrix, PackedType};
 pub use refused::LaunchRefused;
 pub use rms_norm::{add_rms_norm, rms_norm};
 pub use rope_append::{RopeAppendInputs, RopeAppended, rope_append};
@@ -99,6 +102,13 @@ pub trait VlmBackend: Backend {
     /// rows of this many columns, on the device. What they cannot read is kept in f32.
     fn vlm_reads_matrix(device: &Self::Device, dtype: DType, _columns: usize) -> bool {
         Self::supports_dtype(device, dtype)
+    }
+
+    /// Whether [`linear()`] and [`embed_and_splice()`] have kernels for a [`Matrix::Packed`] here.
+    /// Without them the reference widens all of the matrix whenever it is read: it takes little
+    /// memory then, and much time.
+    fn vlm_has_packed_kernels() -> bool {
+        false
     }
 
     /// See [`linear()`].

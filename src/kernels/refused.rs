@@ -72,6 +72,9 @@ pub enum LaunchRefused {
         /// Its strides, outer to inner.
         strides: Vec<isize>,
     },
+    /// The kernels of the device read no matrix of codes and scales.
+    #[error("the kernels of the device read no packed matrix")]
+    Packed,
     /// Rows of bf16, on a device without it, that are not whole words of 32 bits.
     #[error("the device has no bf16, and the rows are not whole words")]
     PartialWords,

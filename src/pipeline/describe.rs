@@ -10,11 +10,13 @@ use crate::models::{ModelSource, ModelSpec, Resemblance};
 use crate::weights::{Checkpoint, LoadReport, MatrixType, Strictness, WeightOptions, check_module};
 
 /// What is said of the weights at each type: those of [`MatrixType`] that a model can be loaded in.
-const TYPES: [MatrixType; 4] = [
+const TYPES: [MatrixType; 6] = [
     MatrixType::AsStored,
     MatrixType::F32,
     MatrixType::F16,
     MatrixType::BF16,
+    MatrixType::Q8,
+    MatrixType::Q4,
 ];
 
 /// What a folder or a file holds, found without loading any of its weights.

@@ -6,6 +6,8 @@
 
 use half::f16;
 
+use crate::kernels::PackedType;
+
 /// Elements of a block of the older types.
 const SMALL: usize = 32;
 /// Elements of a block of the K types.
@@ -82,6 +84,22 @@ impl BlockType {
             Self::Q4K => 144,
             Self::Q5K => 176,
             Self::Q6K => 210,
+        }
+    }
+
+    /// The type that packs the same codes and scales, if there is one.
+    pub(super) const fn packed_type(self) -> Option<PackedType> {
+        match self {
+            Self::Q8_0 => Some(PackedType::Q8),
+            Self::Q4_0 => Some(PackedType::Q4),
+            Self::Q4_1 => Some(PackedType::Q4WithMinimum),
+            Self::Q5_0
+            | Self::Q5_1
+            | Self::Q4K
+            | Self::Q5K
+            | Self::Q6K
+            | Self::FirstQ4_0
+            | Self::FirstQ4_1 => None,
         }
     }
 

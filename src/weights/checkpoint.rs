@@ -203,7 +203,7 @@ impl Checkpoint {
     /// of 16 or 32 bits, and [`CheckpointError::Overflow`] if one is too large for `weight_type`.
     pub fn read_as(&self, name: &str, weight_type: WeightType) -> Result<TensorData> {
         let info = &self.find(name)?.1.info;
-        Source::of(NamedTensor { name, info }, weight_type).read(self)
+        Source::of(NamedTensor { name, info }).read(self, weight_type)
     }
 
     /// Whether two tensors are stored as the same bytes of the same type and shape.

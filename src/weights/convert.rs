@@ -43,7 +43,7 @@ pub(super) struct Stored<'a> {
 #[derive(Debug)]
 pub(super) enum ConvertError {
     /// A finite value has no finite counterpart in the target type.
-    Overflow(f32),
+    Overflow { value: f32, target: &'static str },
     /// The source could not be read.
     Read(crate::error::Error),
 }
@@ -51,35 +51,46 @@ pub(super) enum ConvertError {
 /// Fills the buffer with the source's bytes from an offset that counts from the tensor's start.
 pub(super) type ReadAt<'a> = dyn Fn(u64, &mut [u8]) -> Result<()> + 'a;
 
+/// Takes a chunk of elements: the place of the first, and all of them.
+pub(super) type TakeChunk<'a> = dyn FnMut(usize, &[f32]) -> Result<(), ConvertError> + 'a;
+
 /// Reads floats from the first on and converts them until `target` is full.
 ///
 /// Rounds to the nearest value, ties to even. NaN and infinities stay what they are.
 pub(super) fn convert<T: Weight>(stored: &Stored, target: &mut [T]) -> Result<(), ConvertError> {
-    match stored.from {
-        StoredType::Floats(WeightType::F32) => convert_from::<f32, T>(stored, target),
-        StoredType::Floats(WeightType::F16) => convert_from::<f16, T>(stored, target),
-        StoredType::Floats(WeightType::BF16) => convert_from::<bf16, T>(stored, target),
-        StoredType::Blocks(block_type) => convert_blocks(block_type, stored, target),
-    }
-}
-
-fn convert_from<S: Weight, T: Weight>(
-    stored: &Stored,
-    target: &mut [T],
-) -> Result<(), ConvertError> {
-    if S::dtype() == T::dtype() && stored.update.is_none() {
+    let is_same = matches!(stored.from, StoredType::Floats(from) if from.dtype() == T::dtype());
+    if is_same && stored.update.is_none() {
         let bytes = bytemuck::cast_slice_mut(target);
         return (stored.read_at)(0, bytes).map_err(ConvertError::Read);
     }
-    convert_chunks::<S, T>(stored, target)
+    in_chunks(stored, target.len(), &mut |first, wide| {
+        let target = &mut target[first..][..wide.len()];
+        T::narrow(wide, target);
+        require_finite(wide, target)
+    })
 }
 
-fn convert_chunks<S: Weight, T: Weight>(
+/// Reads the first `len` floats and hands them on, whole groups and rows at a time.
+pub(super) fn in_chunks(
     stored: &Stored,
-    target: &mut [T],
+    len: usize,
+    take: &mut TakeChunk,
 ) -> Result<(), ConvertError> {
-    let mut narrow = vec![S::zeroed(); target.len().min(stored.chunk_len())];
-    convert_through_f32(stored, target, |first, wide| {
+    match stored.from {
+        StoredType::Floats(WeightType::F32) => floats_in_chunks::<f32>(stored, len, take),
+        StoredType::Floats(WeightType::F16) => floats_in_chunks::<f16>(stored, len, take),
+        StoredType::Floats(WeightType::BF16) => floats_in_chunks::<bf16>(stored, len, take),
+        StoredType::Blocks(block_type) => blocks_in_chunks(block_type, stored, len, take),
+    }
+}
+
+fn floats_in_chunks<S: Weight>(
+    stored: &Stored,
+    len: usize,
+    take: &mut TakeChunk,
+) -> Result<(), ConvertError> {
+    let mut narrow = vec![S::zeroed(); len.min(stored.chunk_len())];
+    widened_chunks(stored, len, take, |first, wide| {
         let narrow = &mut narrow[..wide.len()];
         let offset = (first * size_of::<S>()) as u64;
         (stored.read_at)(offset, bytemuck::cast_slice_mut(narrow))?;
@@ -88,15 +99,16 @@ fn convert_chunks<S: Weight, T: Weight>(
     })
 }
 
-fn convert_blocks<T: Weight>(
+fn blocks_in_chunks(
     block_type: BlockType,
     stored: &Stored,
-    target: &mut [T],
+    len: usize,
+    take: &mut TakeChunk,
 ) -> Result<(), ConvertError> {
     // Rows are whole blocks, and a chunk is whole rows or a multiple of every block.
     let bytes_of = |elements: usize| elements / block_type.block_len() * block_type.size_bytes();
-    let mut blocks = vec![0; bytes_of(target.len().min(stored.chunk_len()))];
-    convert_through_f32(stored, target, |first, wide| {
+    let mut blocks = vec![0; bytes_of(len.min(stored.chunk_len()))];
+    widened_chunks(stored, len, take, |first, wide| {
         let blocks = &mut blocks[..bytes_of(wide.len())];
         (stored.read_at)(bytes_of(first) as u64, blocks)?;
         block_type.dequantise(blocks, wide);
@@ -105,21 +117,21 @@ fn convert_blocks<T: Weight>(
 }
 
 /// `fill` is given the first element of a chunk and the room for it.
-fn convert_through_f32<T: Weight>(
+fn widened_chunks(
     stored: &Stored,
-    target: &mut [T],
+    len: usize,
+    take: &mut TakeChunk,
     mut fill: impl FnMut(usize, &mut [f32]) -> Result<()>,
 ) -> Result<(), ConvertError> {
     let chunk_len = stored.chunk_len();
-    let mut wide = vec![0f32; target.len().min(chunk_len)];
-    for (index, target) in target.chunks_mut(chunk_len).enumerate() {
-        let (first, wide) = (index * chunk_len, &mut wide[..target.len()]);
+    let mut wide = vec![0f32; len.min(chunk_len)];
+    for first in (0..len).step_by(chunk_len) {
+        let wide = &mut wide[..chunk_len.min(len - first)];
         fill(first, wide).map_err(ConvertError::Read)?;
         if let Some(update) = stored.update {
             update.add_to(first, wide);
         }
-        T::narrow(wide, target);
-        require_finite(wide, target)?;
+        take(first, wide)?;
     }
     Ok(())
 }
@@ -138,7 +150,10 @@ impl Stored<'_> {
 fn require_finite<T: Weight>(wide: &[f32], narrow: &[T]) -> Result<(), ConvertError> {
     let mut pairs = wide.iter().zip(narrow);
     match pairs.find(|(wide, narrow)| wide.is_finite() && !narrow.is_finite()) {
-        Some((value, _)) => Err(ConvertError::Overflow(*value)),
+        Some((value, _)) => Err(ConvertError::Overflow {
+            value: *value,
+            target: T::NAME,
+        }),
         None => Ok(()),
     }
 }
@@ -249,11 +264,23 @@ mod tests {
     fn a_value_that_would_become_infinite_stops_the_conversion() {
         let wide = [1.0f32, -65520.0, 2.0];
         let result = run::<f32, f16>(WeightType::F32, &wide);
-        assert!(matches!(result, Err(ConvertError::Overflow(-65520.0))));
+        assert!(matches!(
+            result,
+            Err(ConvertError::Overflow {
+                value: -65520.0,
+                ..
+            })
+        ));
         let result = run::<bf16, f16>(WeightType::BF16, &[bf16::from_f32(1e6)]);
-        assert!(matches!(result, Err(ConvertError::Overflow(_))));
+        assert!(matches!(result, Err(ConvertError::Overflow { .. })));
         let result = run::<f32, bf16>(WeightType::F32, &[f32::MAX]);
-        assert!(matches!(result, Err(ConvertError::Overflow(f32::MAX))));
+        assert!(matches!(
+            result,
+            Err(ConvertError::Overflow {
+                value: f32::MAX,
+                ..
+            })
+        ));
     }
 
     #[test]
@@ -301,7 +328,13 @@ mod tests {
         // The product alone would round up, and then the sum up again.
         let just_below_the_tie = 0.000_488_2;
         assert_eq!(sum(just_below_the_tie).unwrap(), [f16::ONE; 2]);
-        assert!(matches!(sum(1e6), Err(ConvertError::Overflow(1_000_001.0))));
+        assert!(matches!(
+            sum(1e6),
+            Err(ConvertError::Overflow {
+                value: 1_000_001.0,
+                target: "f16"
+            })
+        ));
     }
 
     #[test]

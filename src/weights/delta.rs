@@ -126,7 +126,7 @@ fn tensors_to_write(delta: &Checkpoint) -> Result<Vec<TensorToWrite>> {
         Ok(TensorToWrite {
             name: name.to_string(),
             shape: info.shape().to_vec(),
-            weight_type: require_stored_type(name, info)?.kept_as(),
+            weight_type: require_stored_type(name, info)?.float_type(),
         })
     };
     tensors.map(to_write).collect()

@@ -60,9 +60,9 @@ pub(super) enum StoredType {
 }
 
 impl StoredType {
-    /// The type that holds the elements where they are kept as they are stored: f16 for blocks,
-    /// whose scales are f16 too.
-    pub(super) fn kept_as(self) -> WeightType {
+    /// The type that holds the elements where they are kept as floats: f16 for blocks, whose scales
+    /// are f16 too.
+    pub(super) fn float_type(self) -> WeightType {
         match self {
             Self::Floats(weight_type) => weight_type,
             Self::Blocks(_) => WeightType::F16,

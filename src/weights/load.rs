@@ -2,18 +2,19 @@
 
 use burn::module::{Module, ModuleMapper, Param};
 use burn::tensor::backend::Backend;
-use burn::tensor::{Bool, Int, Tensor};
+use burn::tensor::{Bool, DType, Int, Shape, Tensor, TensorData};
 
 use super::checkpoint::Checkpoint;
-use super::element::WeightType;
+use super::kept_type::KeptType;
 use super::key_map::KeyMap;
+use super::matrix_type::Reading;
 use super::options::{LoadProgress, ProgressCallback, WeightOptions};
 use super::parameters::{ModulePath, Parameters};
 use super::plan::{Plan, stored_bytes};
 use super::report::LoadReport;
 use super::source::{NamedTensor, Source};
 use crate::error::{DeviceError, Result};
-use crate::kernels::VlmBackend;
+use crate::kernels::{GROUP_LEN, PackedType, VlmBackend};
 
 /// Bytes that may be on their way to the device: uploads are queued together with their host copy.
 const MAX_QUEUED_BYTES: u64 = 256 << 20;
@@ -43,6 +44,7 @@ pub fn load_module<B: VlmBackend, M: Module<B>>(
         progress: options.progress,
         done_bytes: 0,
         queued_bytes: 0,
+        codes: None,
         outcome: Ok(()),
         device,
     };
@@ -73,9 +75,19 @@ fn plan<'c, B: VlmBackend, M: Module<B>>(
 ) -> Result<(Plan<'c>, Option<B::Device>)> {
     let parameters = Parameters::<B>::of(module);
     let device = parameters.device.clone();
-    let reads_matrix = |weight_type: WeightType, columns| {
-        let device = device.as_ref();
-        device.is_some_and(|device| B::vlm_reads_matrix(device, weight_type.dtype(), columns))
+    let reads_matrix = |kept: KeptType, columns| match (&device, kept) {
+        (None, _) => Reading::Never,
+        (Some(device), KeptType::Floats(weight_type)) => {
+            match B::vlm_reads_matrix(device, weight_type.dtype(), columns) {
+                true => Reading::Kernel,
+                false => Reading::Never,
+            }
+        }
+        (Some(_), KeptType::Packed(_)) if B::vlm_has_packed_kernels() => Reading::Kernel,
+        (Some(device), KeptType::Packed(_)) if B::supports_dtype(device, DType::U32) => {
+            Reading::Slow
+        }
+        (Some(_), KeptType::Packed(_)) => Reading::Never,
     };
     let plan = Plan::new(parameters, checkpoint, key_map, options, &reads_matrix)?;
     Ok((plan, device))
@@ -89,6 +101,8 @@ struct Filler<'l, 'p, B: Backend> {
     done_bytes: u64,
     queued_bytes: u64,
     device: Option<B::Device>,
+    /// The codes of the packed matrix whose numbers were filled last: a mapper sees them next.
+    codes: Option<TensorData>,
     /// The first failure; a mapper cannot stop the walk, so the rest of it does nothing.
     outcome: Result<()>,
 }
@@ -104,13 +118,18 @@ impl<B: Backend> Filler<'_, '_, B> {
         param: &Param<Tensor<B, D>>,
         source: &Source,
     ) -> Result<Tensor<B, D>> {
-        let data = source.read(self.checkpoint)?;
-        let (device, shape) = (param.lazy_device(), param.lazy_shape());
-        let options = (&device, source.weight_type.dtype());
-        // One axis first: CUDA pads the rows of a matrix that is uploaded as one.
-        let tensor = B::memory_persistent_allocations(&device, data, |data| {
-            Tensor::<B, 1>::from_data(data, options).reshape(shape.clone())
-        });
+        let device = param.lazy_device();
+        let tensor = match source.kept {
+            KeptType::Floats(weight_type) => {
+                let data = source.read(self.checkpoint, weight_type)?;
+                upload_floats::<B, D>(data, weight_type.dtype(), param.lazy_shape(), &device)
+            }
+            KeptType::Packed(packed_type) => {
+                let [codes, numbers] = source.read_packed(self.checkpoint, packed_type)?;
+                self.codes = Some(codes);
+                upload_numbers::<B, D>(numbers, packed_type, source.columns, &device)
+            }
+        };
         let tensors = source.tensors();
         self.queued_bytes += tensors.iter().map(stored_bytes).sum::<u64>();
         if self.queued_bytes > MAX_QUEUED_BYTES {
@@ -149,13 +168,41 @@ impl<B: Backend> Filler<'_, '_, B> {
     }
 }
 
+fn upload_floats<B: Backend, const D: usize>(
+    data: TensorData,
+    dtype: DType,
+    shape: Shape,
+    device: &B::Device,
+) -> Tensor<B, D> {
+    // One axis first: CUDA pads the rows of a matrix that is uploaded as one.
+    B::memory_persistent_allocations(device, data, |data| {
+        Tensor::<B, 1>::from_data(data, (device, dtype)).reshape(shape.clone())
+    })
+}
+
+/// The numbers of a packed matrix: in f16, or in f32 where the device has none.
+fn upload_numbers<B: Backend, const D: usize>(
+    numbers: TensorData,
+    packed_type: PackedType,
+    columns: usize,
+    device: &B::Device,
+) -> Tensor<B, D> {
+    let per_row = columns / GROUP_LEN * packed_type.numbers_of_group();
+    let shape = [numbers.num_elements() / per_row.max(1), per_row];
+    let dtype = match B::supports_dtype(device, DType::F16) {
+        true => DType::F16,
+        false => DType::F32,
+    };
+    upload_floats(numbers.convert_dtype(dtype), dtype, shape.into(), device)
+}
+
 impl<B: Backend> ModuleMapper<B> for Filler<'_, '_, B> {
     fn enter_module(&mut self, name: &str, container_type: &str) {
         self.path.enter(name, container_type);
     }
 
-    fn exit_module(&mut self, _name: &str, container_type: &str) {
-        self.path.exit(container_type);
+    fn exit_module(&mut self, name: &str, container_type: &str) {
+        self.path.exit(name, container_type);
     }
 
     fn map_float<const D: usize>(&mut self, param: Param<Tensor<B, D>>) -> Param<Tensor<B, D>> {
@@ -180,7 +227,17 @@ impl<B: Backend> ModuleMapper<B> for Filler<'_, '_, B> {
         &mut self,
         param: Param<Tensor<B, D, Int>>,
     ) -> Param<Tensor<B, D, Int>> {
-        param
+        let is_in_matrix = self.path.is_in_matrix();
+        let Some(codes) = self.codes.take().filter(|_| is_in_matrix) else {
+            return param;
+        };
+        let [rows, _] = param.lazy_shape().dims();
+        let shape = [rows, codes.num_elements() / rows.max(1)];
+        let (device, id) = (param.lazy_device(), param.id);
+        let tensor = B::memory_persistent_allocations(&device, codes, |codes| {
+            Tensor::<B, 1, Int>::from_data(codes, (&device, DType::U32)).reshape(Shape::from(shape))
+        });
+        param.transform_for_load(tensor, id)
     }
 
     fn map_bool<const D: usize>(
@@ -191,6 +248,8 @@ impl<B: Backend> ModuleMapper<B> for Filler<'_, '_, B> {
     }
 }
 
+#[cfg(test)]
+mod packed_tests;
 #[cfg(test)]
 mod part_tests;
 #[cfg(test)]

@@ -7,8 +7,9 @@ use burn::tensor::backend::Backend;
 use super::checkpoint::Checkpoint;
 use super::element::WeightType;
 use super::fit::{Candidate, Fit};
+use super::kept_type::KeptType;
 use super::key_map::{KeyMap, Place};
-use super::matrix_type::MatrixType;
+use super::matrix_type::{MatrixType, Reading};
 use super::near_miss::nearest;
 use super::options::WeightOptions;
 use super::parameters::{Parameter, Parameters, Role};
@@ -19,8 +20,8 @@ use crate::error::{CheckpointError, Result};
 /// Missing parameters that are compared with every unused tensor; a report names no more.
 const MAX_HINTS: usize = 20;
 
-/// Whether the kernels of the device read matrices of a type, with rows of so many columns.
-pub(super) type ReadsMatrix<'a> = dyn Fn(WeightType, usize) -> bool + 'a;
+/// How the device reads matrices of a type, with rows of so many columns.
+pub(super) type ReadsMatrix<'a> = dyn Fn(KeptType, usize) -> Reading + 'a;
 
 /// What every parameter is made of, by the parameter's path.
 #[derive(Debug)]
@@ -69,7 +70,7 @@ impl<'c> Plan<'c> {
                 pieces,
                 role: parameter.role,
                 columns: parameter.shape.last().copied().unwrap_or(1),
-                weight_type: WeightType::F32,
+                kept: WeightType::F32.into(),
             };
             report.stored_bytes += source.tensors().iter().map(stored_bytes).sum::<u64>();
             report.applied.push(parameter.path.clone());
@@ -88,26 +89,38 @@ impl<'c> Plan<'c> {
     /// What the shapes cannot tell: that the file holds floats, and what the device takes them in.
     fn choose_types(&mut self, matrices: MatrixType, reads_matrix: &ReadsMatrix<'_>) -> Result<()> {
         for (path, source) in &mut self.sources {
-            let stored = source.stored_type()?;
-            let is_read = |weight_type| reads_matrix(weight_type, source.columns);
-            source.weight_type = matrices.kept(source.role, stored, is_read)?;
+            let (stored, columns) = (source.stored_type()?, source.columns);
+            let reading = |kept| reads_matrix(kept, columns);
+            source.kept = matrices.kept(source.role, stored, columns, reading)?;
             self.report.kept_bytes += source.kept_bytes();
-            if source.role == Role::Matrix {
-                *self.report.matrices.entry(source.weight_type).or_default() += 1;
-                for block_type in source.block_types() {
-                    *self
-                        .report
-                        .dequantised
-                        .entry(block_type.name())
-                        .or_default() += 1;
-                }
-                if matrices == MatrixType::AsStored && source.weight_type != stored {
+            if let Role::Matrix(matrix_use) = source.role {
+                let asked = matrices.packed_type(matrix_use);
+                self.report.note(path, source, stored, asked.is_some());
+                if matrices == MatrixType::AsStored
+                    && let KeptType::Floats(stored) = stored
+                    && source.kept != stored.into()
+                {
                     let path = path.clone();
                     self.report.widened.push(WidenedMatrix { path, stored });
                 }
             }
         }
         Ok(())
+    }
+}
+
+impl LoadReport {
+    /// Counts a matrix by what it is kept in.
+    fn note(&mut self, path: &str, source: &Source, stored: KeptType, is_to_be_packed: bool) {
+        *self.matrices.entry(source.kept).or_default() += 1;
+        if matches!(source.kept, KeptType::Floats(_)) && is_to_be_packed {
+            self.unpacked.push(path.to_string());
+        }
+        if source.kept != stored || matches!(stored, KeptType::Floats(_)) {
+            for block_type in source.block_types() {
+                *self.dequantised.entry(block_type.name()).or_default() += 1;
+            }
+        }
     }
 }
 

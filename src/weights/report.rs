@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use super::element::WeightType;
+use super::kept_type::KeptType;
 use super::options::Strictness;
 use crate::error::{CheckpointError, Result, visible};
 
@@ -28,12 +29,15 @@ pub struct LoadReport {
     /// do without a tensor.
     pub kept: Vec<String>,
     /// How many matrices are kept in each type; everything else is f32.
-    pub matrices: BTreeMap<WeightType, usize>,
+    pub matrices: BTreeMap<KeptType, usize>,
     /// Matrices that were to be kept as they are stored, and are kept in f32 since the device's
     /// kernels do not read their type.
     pub widened: Vec<WidenedMatrix>,
-    /// How many matrices are stored in blocks of each type (`Q4_K`, ...); they are kept as floats,
-    /// in f16 where they are to be as stored.
+    /// Paths of the matrices that were to be packed, and are kept as floats since their rows are no
+    /// whole groups.
+    pub unpacked: Vec<String>,
+    /// How many matrices are stored in blocks of each type (`Q4_K`, ...) and kept in another: in f16
+    /// where they are to be as stored.
     pub dequantised: BTreeMap<&'static str, usize>,
     /// Bytes of the filled parameters as they are stored.
     pub stored_bytes: u64,
@@ -143,12 +147,13 @@ impl fmt::Display for LoadReport {
             f,
             "{found} of {wanted} parameters found ({megabytes:.1} MB)"
         )?;
-        for (weight_type, count) in &self.matrices {
-            write!(f, "; {count} matrices in {weight_type}")?;
+        for (kept, count) in &self.matrices {
+            write!(f, "; {count} matrices in {kept}")?;
         }
         for (blocks, count) in &self.dequantised {
             write!(f, "; {count} of them out of {blocks} blocks")?;
         }
+        write_list(f, "with rows that are no whole groups", &self.unpacked)?;
         write_list(f, "of a type that the device does not read", &self.widened)?;
         write_list(f, "without a tensor", &self.missing)?;
         write_list(f, "of another shape", &self.mismatched)?;
@@ -221,6 +226,7 @@ fn write_list<T: fmt::Display>(f: &mut fmt::Formatter<'_>, what: &str, items: &[
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::kernels::PackedType;
 
     fn unused(index: usize) -> UnusedTensor {
         let name = format!("t{index}");
@@ -247,7 +253,8 @@ mod tests {
                 expected: vec![2],
                 found: vec![3],
             }],
-            matrices: BTreeMap::from([(WeightType::F32, 1), (WeightType::F16, 2)]),
+            matrices: BTreeMap::from([(WeightType::F32.into(), 1), (PackedType::Q8.into(), 2)]),
+            unpacked: vec!["e".to_string()],
             widened: vec![WidenedMatrix {
                 path: "a".to_string(),
                 stored: WeightType::BF16,
@@ -257,7 +264,8 @@ mod tests {
         };
         assert_eq!(
             report.to_string(),
-            "1 of 3 parameters found (1.5 MB); 1 matrices in f32; 2 matrices in f16; \
+            "1 of 3 parameters found (1.5 MB); 1 matrices in f32; 2 matrices in q8; \
+             1 with rows that are no whole groups: e; \
              1 of a type that the device does not read: `a` (bf16); \
              1 without a tensor: `b.weight` [4, 2] (perhaps the tensor `c.weight`); \
              1 of another shape: `d` expects [2], the tensor `x.d` has [3]"

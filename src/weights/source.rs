@@ -7,12 +7,15 @@ use burn::tensor::{TensorData, bf16, f16};
 
 use super::blocks::BlockType;
 use super::checkpoint::Checkpoint;
-use super::convert::{Weight, zeros};
+use super::convert::{Weight, convert, zeros};
 use super::element::{ElementType, WeightType};
+use super::kept_type::KeptType;
 use super::low_rank::Update;
+use super::packing::{Groups, pack};
 use super::parameters::Role;
-use super::tensor::{TensorInfo, require_stored_type};
+use super::tensor::{Fill, TensorInfo, require_stored_type};
 use crate::error::Result;
+use crate::kernels::{GROUP_LEN, PackedType};
 
 /// All that one parameter is made of.
 #[derive(Clone, Debug)]
@@ -22,7 +25,7 @@ pub(super) struct Source<'c> {
     pub(super) role: Role,
     /// Elements of a row.
     pub(super) columns: usize,
-    pub(super) weight_type: WeightType,
+    pub(super) kept: KeptType,
 }
 
 /// Elements that follow each other in a parameter.
@@ -69,14 +72,16 @@ impl NamedTensor<'_> {
         let (file, entry) = checkpoint.find(self.name)?;
         let entry = entry.rows(rows);
         let mut values: Vec<T> = zeros(self.name, entry.info.num_elements())?;
-        entry.read_into(self.name, file, None, &mut values)?;
+        entry.read_with(self.name, file, None, &mut |stored| {
+            convert(stored, &mut values)
+        })?;
         Ok(values)
     }
 }
 
 impl<'c> Source<'c> {
     /// One whole tensor.
-    pub(super) fn of(tensor: NamedTensor<'c>, weight_type: WeightType) -> Self {
+    pub(super) fn of(tensor: NamedTensor<'c>) -> Self {
         let piece = Piece::Rows {
             tensor,
             rows: 0..tensor.num_rows(),
@@ -86,31 +91,69 @@ impl<'c> Source<'c> {
             pieces: vec![piece],
             role: Role::Precise,
             columns: tensor.info.shape().last().copied().unwrap_or(1),
-            weight_type,
+            kept: WeightType::F32.into(),
         }
     }
 
     /// The type that all of it is stored in, or the narrowest that holds every value of its parts and
     /// of what is added to them: a sum in f32 is not rounded to the f16 it started from. See
-    /// [`StoredType::kept_as`](super::element::StoredType::kept_as) for blocks.
+    /// [`StoredType::float_type`](super::element::StoredType::float_type) for blocks that no packed type
+    /// holds.
     ///
     /// # Errors
     ///
     /// [`CheckpointError::ElementType`](crate::CheckpointError::ElementType) if a tensor holds no
     /// floats of 16 or 32 bits, and no blocks.
-    pub(super) fn stored_type(&self) -> Result<WeightType> {
+    pub(super) fn stored_type(&self) -> Result<KeptType> {
+        if let Some(packed_type) = self.stored_packed_type() {
+            return Ok(packed_type.into());
+        }
         let mut widest: Option<WeightType> = None;
         for tensor in self.tensors() {
-            let stored = require_stored_type(tensor.name, tensor.info)?.kept_as();
+            let stored = require_stored_type(tensor.name, tensor.info)?.float_type();
             widest = Some(widest.map_or(stored, |widest| widest.widest(stored)));
         }
-        Ok(widest.unwrap_or(WeightType::F32))
+        Ok(widest.unwrap_or(WeightType::F32).into())
+    }
+
+    /// The type that packs the codes and scales of all its blocks as they are, if there is one and
+    /// nothing is added to them.
+    fn stored_packed_type(&self) -> Option<PackedType> {
+        let mut all: Option<PackedType> = None;
+        for piece in &self.pieces {
+            let Piece::Rows {
+                tensor, updates, ..
+            } = piece
+            else {
+                continue;
+            };
+            let ElementType::Blocks(block_type) = tensor.info.element_type() else {
+                return None;
+            };
+            let stored = block_type.packed_type().filter(|_| updates.is_empty())?;
+            all = match all {
+                Some(all) => Some(all.holding(stored)?),
+                None => Some(stored),
+            };
+        }
+        all
     }
 
     /// Bytes of it on the device.
     pub(super) fn kept_bytes(&self) -> u64 {
-        let len: usize = self.pieces.iter().map(Piece::len).sum();
-        len as u64 * self.weight_type.element_type().size_bytes() as u64
+        let bytes = match self.kept {
+            KeptType::Floats(weight_type) => self.len() * weight_type.dtype().size(),
+            KeptType::Packed(packed_type) => {
+                let words = packed_type.words_of_group() * size_of::<u32>();
+                let numbers = packed_type.numbers_of_group() * size_of::<f16>();
+                self.len() / GROUP_LEN * (words + numbers)
+            }
+        };
+        bytes as u64
+    }
+
+    fn len(&self) -> usize {
+        self.pieces.iter().map(Piece::len).sum()
     }
 
     /// The blocks that some of it is stored in.
@@ -135,8 +178,12 @@ impl<'c> Source<'c> {
     }
 
     /// Reads the parameter as one axis of all its elements, which is its only copy on the host.
-    pub(super) fn read(&self, checkpoint: &Checkpoint) -> Result<TensorData> {
-        match self.weight_type {
+    pub(super) fn read(
+        &self,
+        checkpoint: &Checkpoint,
+        weight_type: WeightType,
+    ) -> Result<TensorData> {
+        match weight_type {
             WeightType::F32 => self.read_as::<f32>(checkpoint),
             WeightType::F16 => self.read_as::<f16>(checkpoint),
             WeightType::BF16 => self.read_as::<bf16>(checkpoint),
@@ -144,17 +191,55 @@ impl<'c> Source<'c> {
     }
 
     fn read_as<T: Weight>(&self, checkpoint: &Checkpoint) -> Result<TensorData> {
-        let len = self.pieces.iter().map(Piece::len).sum();
-        let tensors = self.tensors();
-        let name = tensors.first().map_or("", |tensor| tensor.name);
-        let mut values: Vec<T> = zeros(name, len)?;
+        let len = self.len();
+        let mut values: Vec<T> = zeros(self.first_name(), len)?;
         let mut rest = values.as_mut_slice();
         for piece in &self.pieces {
             let (target, others) = rest.split_at_mut(piece.len());
-            piece.read_into(checkpoint, target)?;
+            piece.read_with(checkpoint, &mut |stored| convert(stored, target))?;
             rest = others;
         }
         Ok(TensorData::new(values, [len]))
+    }
+
+    /// Reads the parameter as the codes of all its groups, and the numbers that go with them. Only a
+    /// chunk of it is on the host as floats.
+    ///
+    /// # Panics
+    ///
+    /// If its rows are no whole groups.
+    pub(super) fn read_packed(
+        &self,
+        checkpoint: &Checkpoint,
+        packed_type: PackedType,
+    ) -> Result<[TensorData; 2]> {
+        assert!(
+            self.columns.is_multiple_of(GROUP_LEN),
+            "rows are whole groups"
+        );
+        let (name, groups) = (self.first_name(), self.len() / GROUP_LEN);
+        let mut codes: Vec<u32> = zeros(name, groups * packed_type.words_of_group())?;
+        let mut numbers: Vec<f16> = zeros(name, groups * packed_type.numbers_of_group())?;
+        let mut rest = Groups {
+            packed_type,
+            codes: &mut codes,
+            numbers: &mut numbers,
+        };
+        for piece in &self.pieces {
+            let [mut target, others] = rest.split_at(piece.len());
+            piece.read_with(checkpoint, &mut |stored| pack(stored, &mut target))?;
+            rest = others;
+        }
+        let (num_words, num_numbers) = (codes.len(), numbers.len());
+        Ok([
+            TensorData::new(codes, [num_words]),
+            TensorData::new(numbers, [num_numbers]),
+        ])
+    }
+
+    fn first_name(&self) -> &'c str {
+        let mut tensors = self.pieces.iter().flat_map(Piece::tensors);
+        tensors.next().map_or("", |tensor| tensor.name)
     }
 }
 
@@ -181,8 +266,8 @@ impl<'c> Piece<'c> {
         tensor.into_iter().chain(factors)
     }
 
-    /// Fills `target`, which holds zeros.
-    fn read_into<T: Weight>(&self, checkpoint: &Checkpoint, target: &mut [T]) -> Result<()> {
+    /// Lets `fill` take the elements; zeros it is not given.
+    fn read_with(&self, checkpoint: &Checkpoint, fill: &mut Fill) -> Result<()> {
         let Self::Rows {
             tensor,
             rows,
@@ -196,7 +281,7 @@ impl<'c> Piece<'c> {
         let update = Update::sum(factors.collect::<Result<_>>()?);
         entry
             .rows(rows)
-            .read_into(tensor.name, file, update.as_ref(), target)
+            .read_with(tensor.name, file, update.as_ref(), fill)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::convert::{ConvertError, ReadAt, Stored, Weight, convert, zeros};
+use super::convert::{ConvertError, ReadAt, Stored, convert, zeros};
 use super::element::{ElementType, StoredType, WeightType, num_elements};
 use super::file::WeightFile;
 use super::limits::{MAX_NAME_BYTES, MAX_RANK};
@@ -93,10 +93,13 @@ impl StoredTensor {
             update: None,
         };
         let mut values: Vec<f32> = zeros(&self.name, self.info.num_elements())?;
-        convert_named(&self.name, &stored, &mut values)?;
+        convert(&stored, &mut values).map_err(|error| named(&self.name, error))?;
         Ok(values)
     }
 }
+
+/// Takes floats as they are stored.
+pub(super) type Fill<'a> = dyn FnMut(&Stored) -> Result<(), ConvertError> + 'a;
 
 /// Where a tensor lies in its file. The range was checked against the file's size.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -183,34 +186,34 @@ impl TensorEntry {
         }
     }
 
-    /// Fills `target` with all elements and what `update` adds to them. Where the file has them in
+    /// Lets `fill` take all elements and what `update` adds to them. Where the file has them in
     /// their order, there is no other copy of them on the host.
-    pub(super) fn read_into<T: Weight>(
+    pub(super) fn read_with(
         &self,
         name: &str,
         file: &WeightFile,
         update: Option<&Update>,
-        target: &mut [T],
+        fill: &mut Fill,
     ) -> Result<()> {
         let from = require_stored_type(name, &self.info)?;
-        let convert = |read_at: &ReadAt, target| {
+        let mut fill = |read_at: &ReadAt| {
             let stored = Stored {
                 from,
                 read_at,
                 update,
             };
-            convert_named(name, &stored, target)
+            fill(&stored).map_err(|error| named(name, error))
         };
         match &self.layout {
             Layout::Contiguous => {
                 let read_at = |offset: u64, buffer: &mut [u8]| {
                     file.read_into(self.offset.saturating_add(offset), buffer)
                 };
-                convert(&read_at, target)
+                fill(&read_at)
             }
             Layout::Strided(strides) => {
                 let bytes = self.gather(name, strides, file)?;
-                convert(&read_from(&bytes), target)
+                fill(&read_from(&bytes))
             }
         }
     }
@@ -300,18 +303,16 @@ fn read_from(bytes: &[u8]) -> impl Fn(u64, &mut [u8]) -> Result<()> {
     }
 }
 
-fn convert_named<T: Weight>(name: &str, stored: &Stored, target: &mut [T]) -> Result<()> {
-    convert(stored, target).map_err(|error| match error {
+fn named(name: &str, error: ConvertError) -> Error {
+    match error {
         ConvertError::Read(error) => error,
-        ConvertError::Overflow(value) => {
-            let (tensor, target) = (name.to_string(), T::NAME);
-            Error::from(CheckpointError::Overflow {
-                tensor,
-                value,
-                target,
-            })
+        ConvertError::Overflow { value, target } => CheckpointError::Overflow {
+            tensor: name.to_string(),
+            value,
+            target,
         }
-    })
+        .into(),
+    }
 }
 
 #[cfg(test)]

@@ -102,12 +102,15 @@ const F16_MODEL: &str = "vicuna_bin";
 fn weights_are_kept_as_they_are_stored<B: VlmBackend>() -> Result<()> {
     let bf16 = open::<B>(BF16_MODEL)?;
     let report = bf16.load_report();
-    assert!(report.matrices.keys().eq([&WeightType::BF16]), "{report}");
+    assert!(
+        report.matrices.keys().eq([&WeightType::BF16.into()]),
+        "{report}"
+    );
     assert!(report.widened.is_empty(), "{report}");
     let f16 = open::<B>(F16_MODEL)?;
     let report = f16.load_report();
     let matrices: usize = report.matrices.values().sum();
-    let kept = report.matrices.get(&WeightType::F16).copied();
+    let kept = report.matrices.get(&WeightType::F16.into()).copied();
     assert_eq!(kept.unwrap_or(0) + report.widened.len(), matrices);
     Ok(())
 }
@@ -128,7 +131,7 @@ fn weights_in_a_type_asked_for_are_kept_in_it<B: VlmBackend>() -> Result<()> {
     for asked in [WeightType::F32, WeightType::F16, WeightType::BF16] {
         let options = LoadOptions::new().with_weights(MatrixType::from(asked));
         match open_with::<B>(BF16_MODEL, options) {
-            Ok(pipeline) => assert!(pipeline.load_report().matrices.keys().eq([&asked])),
+            Ok(pipeline) => assert!(pipeline.load_report().matrices.keys().eq([&asked.into()])),
             Err(error) => {
                 // Not every device has such tensors; it says so and does not guess.
                 let cause = error.downcast_ref::<Error>();
@@ -150,7 +153,12 @@ fn a_model_in_bf16_answers_through_wgpu_as_on_the_cpu() -> Result<()> {
 
     let request = AskRequest::text("Say why.").max_new_tokens(12);
     let (cpu, wgpu) = (open::<Cpu>(BF16_MODEL)?, open::<Wgpu>(BF16_MODEL)?);
-    assert!(wgpu.load_report().matrices.keys().eq([&WeightType::BF16]));
+    assert!(
+        wgpu.load_report()
+            .matrices
+            .keys()
+            .eq([&WeightType::BF16.into()])
+    );
     let (expected, found) = (cpu.answer(&request)?, wgpu.answer(&request)?);
     assert_eq!(found.token_ids, expected.token_ids);
     assert_eq!(found.kernels.refusals().count(), 0);

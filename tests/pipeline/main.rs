@@ -56,6 +56,7 @@ mod pictures;
 mod plans;
 mod projects;
 mod prompts;
+mod quantised;
 mod questions;
 #[path = "../../examples/common/fixture.rs"]
 mod reference;

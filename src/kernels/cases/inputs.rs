@@ -1,11 +1,14 @@
 //! Inputs from a fixed seed, the same on every device.
 
 use std::cell::Cell;
+use std::fmt;
 
 use burn::tensor::ops::{FloatTensor, IntTensor};
 use burn::tensor::{DType, Int, Tensor, TensorData};
 
-use crate::kernels::{KvSpan, Matrix, MatrixPrimitive, VlmBackend, primitive};
+use crate::kernels::{
+    GROUP_LEN, KvSpan, Matrix, MatrixPrimitive, PackedMatrix, PackedType, VlmBackend, primitive,
+};
 
 /// The type a number is rounded to, and the type the device then holds it in.
 #[derive(Debug, Clone, Copy)]
@@ -27,6 +30,56 @@ impl Precision {
         Self {
             activations,
             is_widened: true,
+        }
+    }
+}
+
+/// What a matrix is stored in, whatever the activations are in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::kernels) enum Stored {
+    Float(DType),
+    Packed(PackedType),
+}
+
+impl Stored {
+    /// The types that a device must have for it.
+    pub(in crate::kernels) fn dtypes(self) -> Vec<DType> {
+        match self {
+            Self::Float(dtype) => vec![dtype],
+            Self::Packed(_) => vec![DType::F16, DType::U32],
+        }
+    }
+
+    /// Bytes of so many elements.
+    pub(in crate::kernels) fn bytes(self, elements: usize) -> usize {
+        match self {
+            Self::Float(dtype) => dtype.size() * elements,
+            Self::Packed(packed_type) => {
+                let (words, numbers) =
+                    (packed_type.words_of_group(), packed_type.numbers_of_group());
+                elements / GROUP_LEN * (words * DType::U32.size() + numbers * DType::F16.size())
+            }
+        }
+    }
+}
+
+impl From<DType> for Stored {
+    fn from(dtype: DType) -> Self {
+        Self::Float(dtype)
+    }
+}
+
+impl From<PackedType> for Stored {
+    fn from(packed_type: PackedType) -> Self {
+        Self::Packed(packed_type)
+    }
+}
+
+impl fmt::Display for Stored {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Float(dtype) => write!(f, "{dtype:?}"),
+            Self::Packed(packed_type) => packed_type.fmt(f),
         }
     }
 }
@@ -117,14 +170,42 @@ impl<'a, B: VlmBackend> Inputs<'a, B> {
         self.values(self.numbers(shape.iter().product(), scale), shape, dtype)
     }
 
-    /// A matrix of random numbers in `[-scale, scale)`, in a type of its own if there is one.
+    /// A matrix of random numbers in about `[-scale, scale)`, in a type of its own if there is one.
     pub(in crate::kernels) fn matrix(
         &self,
         shape: [usize; 2],
         scale: f32,
-        dtype: Option<DType>,
+        stored: Option<Stored>,
     ) -> MatrixPrimitive<B> {
-        Matrix::Float(self.stored(shape, scale, dtype))
+        match stored {
+            None => Matrix::Float(self.stored(shape, scale, None)),
+            Some(Stored::Float(dtype)) => Matrix::Float(self.stored(shape, scale, Some(dtype))),
+            Some(Stored::Packed(packed_type)) => self.packed(shape, scale, packed_type),
+        }
+    }
+
+    fn packed(
+        &self,
+        [rows, columns]: [usize; 2],
+        scale: f32,
+        packed_type: PackedType,
+    ) -> MatrixPrimitive<B> {
+        assert!(columns.is_multiple_of(GROUP_LEN), "rows are whole groups");
+        let groups = columns / GROUP_LEN;
+        let words = [rows, groups * packed_type.words_of_group()];
+        let byte = || (128.0 * self.number()).floor() as i8;
+        let codes = (0..words[0] * words[1])
+            .map(|_| u32::from_le_bytes([(); 4].map(|()| byte().cast_unsigned())));
+        let codes = TensorData::new(codes.collect::<Vec<_>>(), words);
+        let codes = Tensor::<B, 2, Int>::from_data(codes, (self.device, DType::U32));
+        // The largest code gives about `scale`.
+        let unit = scale / (1 << (packed_type.bits() - 1)) as f32;
+        let per_row = groups * packed_type.numbers_of_group();
+        let of_group = &[1.0, -8.0][..packed_type.numbers_of_group()];
+        let numbers = of_group.iter().cycle().take(rows * per_row);
+        let numbers = numbers.map(|number| number * unit * (1.0 + 0.5 * self.number()));
+        let numbers = self.values(numbers.collect(), [rows, per_row], Some(DType::F16));
+        Matrix::Packed(PackedMatrix::new(codes.into_primitive(), numbers))
     }
 
     /// Token ids, in the type that the backend gives them.

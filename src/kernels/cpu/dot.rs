@@ -58,16 +58,22 @@ pub(in crate::kernels) fn dot_tile<S: Simd, E: Element, const ROWS: usize, const
         }
     }
     let mut totals = [[0.0; COLUMNS]; ROWS];
-    for (totals, sums) in totals.iter_mut().zip(&sums) {
-        if let [a, b, c, d] = *sums.as_slice() {
-            totals.copy_from_slice(&simd.sum_each([a, b, c, d]));
-            continue;
-        }
-        for (total, sum) in totals.iter_mut().zip(sums) {
-            *total = simd.sum(*sum);
-        }
+    for (sums, totals) in sums.iter().zip(&mut totals) {
+        add_lanes(simd, sums, totals);
     }
     totals
+}
+
+/// The sum of the lanes of each vector.
+#[inline(always)]
+pub(super) fn add_lanes<S: Simd>(simd: S, sums: &[S::Vector], totals: &mut [f32]) {
+    if let [a, b, c, d] = *sums {
+        totals.copy_from_slice(&simd.sum_each([a, b, c, d]));
+        return;
+    }
+    for (total, sum) in totals.iter_mut().zip(sums) {
+        *total = simd.sum(*sum);
+    }
 }
 
 /// The last few elements of a row, zeros behind them.

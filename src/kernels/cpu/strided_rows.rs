@@ -66,6 +66,19 @@ impl<'a, E> StridedRows<'a, E> {
     }
 }
 
+impl<'a> StridedRows<'a, u32> {
+    /// The same rows as bytes.
+    pub(in crate::kernels) fn as_bytes(&self) -> StridedRows<'a, u8> {
+        let word = size_of::<u32>();
+        StridedRows {
+            storage: bytemuck::cast_slice(self.storage),
+            stride: self.stride * word,
+            count: self.count,
+            size: self.size * word,
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -37,7 +37,9 @@ impl<R: CubeRuntime> StoredMatrix<R> {
         other: &CubeTensor<R>,
         max_width: usize,
     ) -> Result<Self, LaunchRefused> {
-        let Matrix::Float(matrix) = matrix;
+        let Matrix::Float(matrix) = matrix else {
+            return Err(LaunchRefused::Packed);
+        };
         let [_, columns] = matrix.shape().dims();
         let device = DeviceProperties::of(&matrix.client);
         if device.computes(matrix.dtype) || matrix.dtype != DType::BF16 {
@@ -68,8 +70,10 @@ impl<R: CubeRuntime> StoredMatrix<R> {
 pub(in crate::kernels) fn part_of<R: CubeRuntime>(
     matrix: &Matrix<CubeTensor<R>>,
 ) -> &CubeTensor<R> {
-    let Matrix::Float(numbers) = matrix;
-    numbers
+    match matrix {
+        Matrix::Float(numbers) => numbers,
+        Matrix::Packed(packed) => &packed.numbers,
+    }
 }
 
 /// Whether [`StoredMatrix::new`] takes a contiguous float matrix of this type, with rows of so many

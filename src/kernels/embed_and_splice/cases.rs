@@ -4,8 +4,8 @@ use burn::tensor::DType;
 use burn::tensor::ops::{FloatTensor, IntTensor};
 
 use super::{NAME, SplicedRows, TokenIds, TokenIdsPrimitive, reference};
-use crate::kernels::cases::{Case, Inputs, KernelEntry, Output, Problem, Work};
-use crate::kernels::{MatrixPrimitive, VlmBackend};
+use crate::kernels::cases::{Case, Inputs, KernelEntry, Output, Problem, Stored, Work};
+use crate::kernels::{MatrixPrimitive, PackedType, VlmBackend};
 
 pub(in crate::kernels) const fn entry<B: VlmBackend>() -> KernelEntry<B> {
     KernelEntry {
@@ -22,7 +22,7 @@ struct EmbedProblem {
     num_tokens: usize,
     /// Start and number of rows of each image.
     images: Vec<(usize, usize)>,
-    table: Option<DType>,
+    table: Option<Stored>,
     ids: Place,
 }
 
@@ -110,7 +110,7 @@ impl<B: VlmBackend> Problem<B> for EmbedProblem {
     }
 
     fn stored(&self) -> Vec<DType> {
-        self.table.into_iter().collect()
+        self.table.map_or(Vec::new(), Stored::dtypes)
     }
 
     fn work(&self, dtype: DType) -> Work {
@@ -119,9 +119,10 @@ impl<B: VlmBackend> Problem<B> for EmbedProblem {
             num_tokens,
             ..
         } = *self;
-        let read = self.table.unwrap_or(dtype).size();
+        let elements = num_tokens * hidden_size;
+        let read = self.table.unwrap_or(dtype.into()).bytes(elements);
         Work {
-            bytes: (read + dtype.size()) * num_tokens * hidden_size,
+            bytes: read + dtype.size() * elements,
             flops: 0,
         }
     }
@@ -176,8 +177,8 @@ fn cases<B: VlmBackend>() -> Vec<Case<B>> {
         ids: Place::Device,
         ..problem
     };
-    let stored = |dtype| EmbedProblem {
-        table: Some(dtype),
+    let stored = |stored: Stored| EmbedProblem {
+        table: Some(stored),
         ..problem(9, 576, &[(2, 4)])
     };
     vec![
@@ -191,17 +192,21 @@ fn cases<B: VlmBackend>() -> Vec<Case<B>> {
         problem(5, 1, &[(1, 1)]).case("narrowest"),
         chosen(problem(4, 576, &[])).case("ids on the device"),
         chosen(problem(9, 33, &[(3, 2)])).case("ids on the device, one image"),
-        chosen(stored(DType::BF16)).case("ids on the device, BF16 table"),
-        stored(DType::F32).case("F32 table"),
-        stored(DType::F16).case("F16 table"),
-        stored(DType::BF16).case("BF16 table"),
+        chosen(stored(DType::BF16.into())).case("ids on the device, BF16 table"),
+        stored(DType::F32.into()).case("F32 table"),
+        stored(DType::F16.into()).case("F16 table"),
+        stored(DType::BF16.into()).case("BF16 table"),
+        stored(PackedType::Q8.into()).case("q8 table"),
+        stored(PackedType::Q4.into()).case("q4 table"),
+        chosen(stored(PackedType::Q4WithMinimum.into()))
+            .case("ids on the device, q4 table with minimum"),
     ]
 }
 
 fn bench_cases<B: VlmBackend>() -> Vec<Case<B>> {
     let smollm = EmbedProblem {
         vocab_size: 49152,
-        table: Some(DType::F16),
+        table: Some(DType::F16.into()),
         ..problem(256, 576, &[(20, 64)])
     };
     let vicuna = EmbedProblem {

@@ -1,11 +1,14 @@
 //! [`embed_and_splice()`](super::embed_and_splice()) on the CPU.
 
-use burn::tensor::{DType, TensorMetadata};
+use burn::tensor::DType;
 use burn_flex::FlexTensor;
 
 use super::{SplicedRows, TokenIds};
-use crate::kernels::cpu::{FloatSlice, activations, float_tensor, no_kernel_for};
-use crate::kernels::{LaunchRefused, Matrix};
+use crate::kernels::cpu::{
+    Bytes, HalfBytes, MatrixRows, activations, float_tensor, matrix_rows, no_kernel_for,
+    packed_rows, with_element,
+};
+use crate::kernels::{LaunchRefused, Matrix, PackedType};
 
 pub(in crate::kernels) fn run(
     table: &Matrix<FlexTensor>,
@@ -16,9 +19,9 @@ pub(in crate::kernels) fn run(
     if !matches!(dtype, DType::F32 | DType::F16 | DType::BF16) {
         return Err(no_kernel_for("embeddings", dtype));
     }
-    let Matrix::Float(table) = table;
-    let [_, hidden_size] = table.shape().dims();
+    let [_, hidden_size] = table.dims();
     let ids = places(token_ids)?;
+    let look_up = |places: &[usize], target: &mut [f32]| look_up(table, places, target);
     let mut embeddings = vec![0.0; ids.len() * hidden_size];
     let mut next = 0;
     for image in images {
@@ -26,13 +29,12 @@ pub(in crate::kernels) fn run(
         let start = image.start * hidden_size;
         embeddings[start..start + rows.len()].copy_from_slice(&rows);
         look_up(
-            table,
             &ids[next..image.start],
             &mut embeddings[next * hidden_size..],
         )?;
         next = image.start + rows.len() / hidden_size.max(1);
     }
-    look_up(table, &ids[next..], &mut embeddings[next * hidden_size..])?;
+    look_up(&ids[next..], &mut embeddings[next * hidden_size..])?;
     Ok(float_tensor(embeddings, [ids.len(), hidden_size], dtype))
 }
 
@@ -55,22 +57,35 @@ fn places(token_ids: &TokenIds<'_, FlexTensor>) -> Result<Vec<usize>, LaunchRefu
 
 /// Copies a row of the table for each place to the front of `target`, which holds zeros for those
 /// that are not in the table.
-fn look_up(table: &FlexTensor, places: &[usize], target: &mut [f32]) -> Result<(), LaunchRefused> {
-    let [vocab_size, hidden_size] = table.shape().dims();
-    let [stride, 1] = *table.layout().strides() else {
-        return Err(LaunchRefused::Scattered {
-            operand: "a table",
-            strides: table.layout().strides().to_vec(),
-        });
-    };
-    let rows = FloatSlice::storage(table);
-    let rows = rows.ok_or_else(|| no_kernel_for("a table", table.dtype()))?;
-    let targets = target.chunks_exact_mut(hidden_size.max(1));
-    for (place, target) in places.iter().zip(targets) {
-        if *place < vocab_size {
-            let first = table.layout().start_offset();
-            rows.read(first.strict_add_signed(*place as isize * stride), target);
+fn look_up(
+    table: &Matrix<FlexTensor>,
+    places: &[usize],
+    target: &mut [f32],
+) -> Result<(), LaunchRefused> {
+    match table {
+        Matrix::Float(table) => with_element!(table.dtype(), E => {
+            widen_rows(matrix_rows::<E>(table)?, places, target);
+        })
+        .ok_or_else(|| no_kernel_for("a table", table.dtype())),
+        Matrix::Packed(packed) => {
+            match packed.packed_type() {
+                PackedType::Q8 => widen_rows(packed_rows::<Bytes>(packed)?, places, target),
+                PackedType::Q4 | PackedType::Q4WithMinimum => {
+                    widen_rows(packed_rows::<HalfBytes>(packed)?, places, target);
+                }
+            }
+            Ok(())
         }
     }
-    Ok(())
+}
+
+fn widen_rows<W: MatrixRows>(table: W, places: &[usize], target: &mut [f32]) {
+    let targets = target.chunks_exact_mut(table.size().max(1));
+    for (place, target) in places.iter().zip(targets) {
+        if *place < table.count() {
+            for (at, target) in target.iter_mut().enumerate() {
+                *target = table.widen(*place, at);
+            }
+        }
+    }
 }

@@ -46,7 +46,7 @@ pub fn embed_and_splice<'a, B: VlmBackend>(
     images: Vec<SplicedRows<Tensor<B, 2>>>,
     dtype: DType,
 ) -> Tensor<B, 2> {
-    let (table, token_ids) = (table.into().map(primitive), token_ids.into());
+    let (table, token_ids) = (table.into().into_primitive(), token_ids.into());
     check(table.dims(), &token_ids, &images);
     let images = images.into_iter().map(|image| SplicedRows {
         start: image.start,

@@ -5,8 +5,7 @@ use burn::tensor::ops::FloatTensor;
 use burn::tensor::{DType, Int, Tensor, TensorData, TensorMetadata};
 
 use super::{SplicedRows, TokenIds, TokenIdsPrimitive};
-use crate::kernels::matrix::numbers;
-use crate::kernels::{MatrixPrimitive, primitive, tensor};
+use crate::kernels::{MatrixPrimitive, MatrixTensor, primitive, tensor};
 
 pub(crate) fn run<B: Backend>(
     table: MatrixPrimitive<B>,
@@ -14,16 +13,18 @@ pub(crate) fn run<B: Backend>(
     images: Vec<SplicedRows<FloatTensor<B>>>,
     dtype: DType,
 ) -> FloatTensor<B> {
-    let table = numbers::<B>(table);
+    let [vocab_size, _] = table.dims();
+    let table = MatrixTensor::<B>::from_primitive(table);
+    let device = table.device();
     let count = match &token_ids {
         TokenIds::Host(ids) => ids.len(),
         TokenIds::Device(ids) => ids.shape().num_elements(),
     };
     let text = |range: Range<usize>| match &token_ids {
-        TokenIds::Host(ids) => from_host(&table, &ids[range]),
+        TokenIds::Host(ids) => from_host(&table, &ids[range], &device),
         TokenIds::Device(ids) => {
             let ids = Tensor::<B, 1, Int>::from_primitive(ids.clone());
-            from_device(&table, ids.slice(range))
+            from_device(&table, vocab_size, ids.slice(range))
         }
     };
     let mut parts = Vec::new();
@@ -43,24 +44,26 @@ pub(crate) fn run<B: Backend>(
     primitive(Tensor::cat(parts, 0))
 }
 
-fn from_host<B: Backend>(table: &Tensor<B, 2>, ids: &[u32]) -> Tensor<B, 2> {
+fn from_host<B: Backend>(table: &MatrixTensor<B>, ids: &[u32], device: &B::Device) -> Tensor<B, 2> {
     let ids: Vec<i32> = ids.iter().map(|id| *id as i32).collect();
     let count = ids.len();
-    let ids = Tensor::<B, 1, Int>::from_data(TensorData::new(ids, [count]), &table.device());
-    table.clone().select(0, ids)
+    let ids = Tensor::<B, 1, Int>::from_data(TensorData::new(ids, [count]), device);
+    table.select(ids).widened()
 }
 
 /// Rows of zeros where an id is not in the table.
-fn from_device<B: Backend>(table: &Tensor<B, 2>, ids: Tensor<B, 1, Int>) -> Tensor<B, 2> {
-    let [vocab_size, hidden_size] = table.dims();
+fn from_device<B: Backend>(
+    table: &MatrixTensor<B>,
+    vocab_size: usize,
+    ids: Tensor<B, 1, Int>,
+) -> Tensor<B, 2> {
     let [count] = ids.dims();
     let is_below = ids.clone().lower_elem(vocab_size as i64);
     let is_unknown = is_below
         .bool_and(ids.clone().greater_equal_elem(0))
         .bool_not();
-    let rows = table
-        .clone()
-        .select(0, ids.mask_fill(is_unknown.clone(), 0));
+    let rows = table.select(ids.mask_fill(is_unknown.clone(), 0)).widened();
+    let [_, hidden_size] = rows.dims();
     // Not a product with zero: the first row may hold what is no number.
     let is_unknown = is_unknown.reshape([count, 1]).expand([count, hidden_size]);
     rows.mask_fill(is_unknown, 0.0)

@@ -4,8 +4,8 @@ use burn::tensor::DType;
 use burn::tensor::ops::FloatTensor;
 
 use super::{Activation, LinearEpilogue, NAME, reference};
-use crate::kernels::cases::{Case, Inputs, KernelEntry, Order, Output, Problem, Work};
-use crate::kernels::{MatrixPrimitive, VlmBackend};
+use crate::kernels::cases::{Case, Inputs, KernelEntry, Order, Output, Problem, Stored, Work};
+use crate::kernels::{MatrixPrimitive, PackedType, VlmBackend};
 
 pub(in crate::kernels) const fn entry<B: VlmBackend>() -> KernelEntry<B> {
     KernelEntry {
@@ -20,7 +20,7 @@ struct LinearProblem {
     rows: usize,
     in_features: usize,
     out_features: usize,
-    weight: Option<DType>,
+    weight: Option<Stored>,
     order: Order,
     has_bias: bool,
     activation: Activation,
@@ -42,9 +42,9 @@ impl LinearProblem {
         }
     }
 
-    fn weight(self, dtype: DType) -> Self {
+    fn weight(self, stored: impl Into<Stored>) -> Self {
         Self {
-            weight: Some(dtype),
+            weight: Some(stored.into()),
             ..self
         }
     }
@@ -79,8 +79,8 @@ impl LinearProblem {
             ..
         } = self;
         let mut name = format!("{rows}x{in_features}->{out_features}");
-        if let Some(dtype) = self.weight {
-            name += &format!(", {dtype:?} weight");
+        if let Some(stored) = self.weight {
+            name += &format!(", {stored} weight");
         }
         if self.has_bias {
             name += &format!(", bias, {:?}", self.activation);
@@ -141,7 +141,7 @@ impl<B: VlmBackend> Problem<B> for LinearProblem {
     }
 
     fn stored(&self) -> Vec<DType> {
-        self.weight.into_iter().collect()
+        self.weight.map_or(Vec::new(), Stored::dtypes)
     }
 
     fn work(&self, dtype: DType) -> Work {
@@ -152,7 +152,10 @@ impl<B: VlmBackend> Problem<B> for LinearProblem {
             ..
         } = *self;
         let outputs = rows * out_features * (1 + usize::from(self.has_residual));
-        let weight = self.weight.unwrap_or(dtype).size() * in_features * out_features;
+        let weight = self
+            .weight
+            .unwrap_or(dtype.into())
+            .bytes(in_features * out_features);
         Work {
             bytes: weight + dtype.size() * (rows * in_features + outputs),
             flops: 2 * rows * in_features * out_features,
@@ -189,6 +192,19 @@ fn cases<B: VlmBackend>() -> Vec<Case<B>> {
         product(3, 128, 64).weight(DType::F32).residual(),
         product(3, 128, 64).weight(DType::F16).residual(),
         product(3, 128, 64).weight(DType::BF16).residual(),
+        product(1, 576, 100).weight(PackedType::Q8).residual(),
+        product(1, 576, 101).weight(PackedType::Q4),
+        product(1, 96, 37)
+            .weight(PackedType::Q4WithMinimum)
+            .bias(Activation::Identity),
+        product(3, 1056, 33).weight(PackedType::Q8),
+        product(8, 544, 41).weight(PackedType::Q4).residual(),
+        product(5, 576, 7).weight(PackedType::Q4WithMinimum),
+        product(33, 576, 35).weight(PackedType::Q8),
+        product(19, 1056, 66)
+            .weight(PackedType::Q4)
+            .bias(Activation::Gelu),
+        product(9, 32, 3).weight(PackedType::Q4WithMinimum),
         // Sizes that are a multiple of nothing, and the smallest.
         product(1, 33, 7),
         product(2, 577, 5).bias(Activation::Gelu),
@@ -209,7 +225,10 @@ fn cases<B: VlmBackend>() -> Vec<Case<B>> {
 
 fn bench_cases<B: VlmBackend>() -> Vec<Case<B>> {
     let product = LinearProblem::product;
-    let types = [DType::F32, DType::F16, DType::BF16];
+    let floats = [DType::F32, DType::F16, DType::BF16].map(Stored::from);
+    let types = floats
+        .into_iter()
+        .chain([PackedType::Q8, PackedType::Q4].map(Stored::from));
     // SmolLM-135M: one token, then a prompt; Vicuna-7B: one token; CLIP ViT-L/14 at 336 pixels.
     let shapes = [
         (1, 576, 576),
@@ -227,9 +246,9 @@ fn bench_cases<B: VlmBackend>() -> Vec<Case<B>> {
     let problems = shapes
         .into_iter()
         .flat_map(|(rows, in_features, out_features)| {
-            types.map(|dtype| {
+            types.clone().map(move |stored| {
                 product(rows, in_features, out_features)
-                    .weight(dtype)
+                    .weight(stored)
                     .case()
             })
         });

@@ -13,21 +13,21 @@ use rayon::prelude::*;
 
 use super::{Activation, LinearEpilogue};
 use crate::kernels::cpu::{
-    self, Element, Kernel, Simd, StridedRows, Tier, activations, float_tensor, no_kernel_for,
-    with_element,
+    self, Bytes, HalfBytes, Kernel, MatrixRows, Simd, StridedRows, Tier, activations, float_tensor,
+    matrix_rows, no_kernel_for, packed_rows, with_element,
 };
-use crate::kernels::{LaunchRefused, Matrix};
+use crate::kernels::{LaunchRefused, Matrix, PackedType};
 
 /// Rows of `x` up to which arranging the weight would cost more than it saves.
 const MAX_FEW_ROWS: usize = 8;
 
 /// `x weight^T` of two matrices whose rows are in memory order.
 #[derive(Debug, Clone, Copy)]
-struct Product<'a, E> {
+struct Product<'a, W> {
     /// `[rows, in_features]`, in f32.
     x: StridedRows<'a, f32>,
     /// `[out_features, in_features]`
-    weight: StridedRows<'a, E>,
+    weight: W,
 }
 
 pub(in crate::kernels) fn run(
@@ -45,8 +45,7 @@ fn run_on(
     epilogue: &LinearEpilogue<FlexTensor>,
 ) -> Result<FlexTensor, LaunchRefused> {
     let [rows, in_features] = x.shape().dims();
-    let Matrix::Float(weight) = weight;
-    let [out_features, _] = weight.shape().dims();
+    let [out_features, _] = weight.dims();
     let values = activations(x)?;
     let bias = epilogue.bias.as_ref().map(activations).transpose()?;
     let residual = epilogue.residual.as_ref().map(activations).transpose()?;
@@ -57,36 +56,30 @@ fn run_on(
             .as_deref()
             .map(|residual| StridedRows::new(residual, out_features, [rows, out_features])),
     };
-    let y = with_element!(weight.dtype(), E => multiply(tier, Product {
-        x: StridedRows::new(&values, in_features, [rows, in_features]),
-        weight: weight_rows::<E>(weight)?,
-    }, epilogue));
+    let values = StridedRows::new(&values, in_features, [rows, in_features]);
+    let y = match weight {
+        Matrix::Float(weight) => with_element!(weight.dtype(), E => {
+            multiply(tier, values, matrix_rows::<E>(weight)?, epilogue)
+        }),
+        Matrix::Packed(packed) => Some(match packed.packed_type() {
+            PackedType::Q8 => multiply(tier, values, packed_rows::<Bytes>(packed)?, epilogue),
+            PackedType::Q4 | PackedType::Q4WithMinimum => {
+                multiply(tier, values, packed_rows::<HalfBytes>(packed)?, epilogue)
+            }
+        }),
+    };
     let y = y.ok_or_else(|| no_kernel_for("a weight", weight.dtype()))?;
     Ok(float_tensor(y, [rows, out_features], x.dtype()))
 }
 
-/// The rows of a weight where they lie. One of another order is for the reference, which may
-/// multiply a transposed view, where this kernel would have to copy it at every call.
-fn weight_rows<E: Element>(weight: &FlexTensor) -> Result<StridedRows<'_, E>, LaunchRefused> {
-    let layout = weight.layout();
-    match *layout.strides() {
-        [stride, 1] if stride >= 0 => {
-            let storage = &weight.storage()[layout.start_offset()..];
-            Ok(StridedRows::new(
-                storage,
-                stride.unsigned_abs(),
-                weight.shape().dims(),
-            ))
-        }
-        ref strides => Err(LaunchRefused::Scattered {
-            operand: "a weight",
-            strides: strides.to_vec(),
-        }),
-    }
-}
-
 /// `[rows, out_features]`, with what follows the product.
-fn multiply<E: Element>(tier: Tier, product: Product<'_, E>, epilogue: Epilogue<'_>) -> Vec<f32> {
+fn multiply<W: MatrixRows>(
+    tier: Tier,
+    x: StridedRows<'_, f32>,
+    weight: W,
+    epilogue: Epilogue<'_>,
+) -> Vec<f32> {
+    let product = Product { x, weight };
     if product.x.count() <= MAX_FEW_ROWS {
         let y = few_rows::multiply(tier, product);
         finish(tier, y, product.weight.count(), epilogue)

@@ -80,7 +80,7 @@ pub fn linear<B: VlmBackend>(
     activation: Activation,
     residual: Option<Tensor<B, 2>>,
 ) -> Tensor<B, 2> {
-    let weight = weight.into().map(primitive);
+    let weight = weight.into().into_primitive();
     let [rows, in_features] = x.dims();
     let [out_features, _] = weight.dims();
     assert_shape!(weight, [out_features, in_features]);

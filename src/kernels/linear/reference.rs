@@ -4,8 +4,7 @@ use burn::tensor::ops::FloatTensor;
 use burn::tensor::{Tensor, TensorMetadata};
 
 use super::{Activation, LinearEpilogue};
-use crate::kernels::matrix::numbers;
-use crate::kernels::{MatrixPrimitive, primitive, tensor};
+use crate::kernels::{MatrixPrimitive, MatrixTensor, primitive, tensor};
 
 pub(crate) fn run<B: Backend>(
     x: FloatTensor<B>,
@@ -14,7 +13,9 @@ pub(crate) fn run<B: Backend>(
 ) -> FloatTensor<B> {
     let dtype = x.dtype();
     let x = tensor::<B, 2>(x);
-    let weight = numbers::<B>(weight).cast(dtype);
+    let weight = MatrixTensor::<B>::from_primitive(weight)
+        .widened()
+        .cast(dtype);
     let epilogue = epilogue.map(|part| tensor_like::<B>(part, dtype));
     let mut y = x.matmul(weight.transpose());
     if let Some(bias) = epilogue.bias {

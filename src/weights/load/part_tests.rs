@@ -27,17 +27,16 @@ struct Linear<B: Backend> {
 
 /// What the loader knows as a matrix, by its name.
 #[derive(Module, Debug)]
-enum Weight<B: Backend> {
-    Float(Param<Tensor<B, 2>>),
+struct Weight<B: Backend> {
+    numbers: Param<Tensor<B, 2>>,
 }
 
 fn attention([rows, columns]: [usize; 2]) -> Attention<Flex> {
     let device = Default::default();
     let qkv = Linear {
-        weight: Weight::Float(Param::initialized(
-            ParamId::new(),
-            Tensor::zeros([rows, columns], &device),
-        )),
+        weight: Weight {
+            numbers: Param::initialized(ParamId::new(), Tensor::zeros([rows, columns], &device)),
+        },
         bias: Param::initialized(ParamId::new(), Tensor::zeros([rows], &device)),
     };
     Attention { qkv }
@@ -95,8 +94,7 @@ fn load_stack(file: &File, more: &[KeyRule]) -> Result<(Attention<Flex>, LoadRep
 }
 
 fn weight(module: &Attention<Flex>) -> &Param<Tensor<Flex, 2>> {
-    let Weight::Float(weight) = &module.qkv.weight;
-    weight
+    &module.qkv.weight.numbers
 }
 
 fn values<const D: usize>(param: &Param<Tensor<Flex, D>>) -> Vec<f32> {

@@ -35,14 +35,13 @@ fn lazy<const D: usize>(shape: [usize; D]) -> Param<Tensor<Flex, D>> {
 
 /// What the loader knows as a matrix, by its name.
 #[derive(Module, Debug)]
-enum Weight<B: Backend> {
-    Float(Param<Tensor<B, 2>>),
+struct Weight<B: Backend> {
+    numbers: Param<Tensor<B, 2>>,
 }
 
 impl Weight<Flex> {
     fn param(&self) -> &Param<Tensor<Flex, 2>> {
-        let Self::Float(param) = self;
-        param
+        &self.numbers
     }
 }
 
@@ -83,7 +82,9 @@ struct Model<B: Backend> {
 
 fn linear(out: usize, input: usize, has_bias: bool) -> Linear<Flex> {
     Linear {
-        weight: Weight::Float(lazy([out, input])),
+        weight: Weight {
+            numbers: lazy([out, input]),
+        },
         bias: has_bias.then(|| lazy([out])),
     }
 }
@@ -231,7 +232,7 @@ fn matrices_stay_as_they_are_stored_and_everything_else_is_f32() {
     let (f16, f32, bf16) = (WeightType::F16, WeightType::F32, WeightType::BF16);
     assert_eq!(
         report.matrices.into_iter().collect::<Vec<_>>(),
-        [(f32, 1), (f16, 1), (bf16, 2)]
+        [(f32.into(), 1), (f16.into(), 1), (bf16.into(), 2)]
     );
     assert!(report.widened.is_empty());
 }
@@ -239,26 +240,28 @@ fn matrices_stay_as_they_are_stored_and_everything_else_is_f32() {
 /// The types that [`mixed_types`] would be kept in, on a device that reads bf16 in rows of four only.
 fn kept_with_bf16_in_fours(
     options: &WeightOptions,
-) -> Result<(BTreeMap<String, WeightType>, LoadReport)> {
+) -> Result<(BTreeMap<String, KeptType>, LoadReport)> {
     let folder = folder(&[("model.safetensors", &mixed_types())]);
     let checkpoint = Checkpoint::open(folder.path())?;
-    let reads =
-        |weight_type, columns: usize| weight_type != WeightType::BF16 || columns.is_multiple_of(4);
+    let reads = |kept, columns: usize| match kept {
+        KeptType::Floats(WeightType::BF16) if !columns.is_multiple_of(4) => Reading::Never,
+        _ => Reading::Kernel,
+    };
     let parameters = Parameters::of(&model());
     let plan = Plan::new(parameters, &checkpoint, &key_map(), options, &reads)?;
     let kept = plan.sources.into_iter();
-    let kept = kept.map(|(path, source)| (path, source.weight_type));
+    let kept = kept.map(|(path, source)| (path, source.kept));
     Ok((kept.collect(), plan.report))
 }
 
 #[test]
 fn what_the_device_does_not_read_is_widened_and_named() {
     let (kept, report) = kept_with_bf16_in_fours(&WeightOptions::default()).unwrap();
-    assert_eq!(kept["projector.weight"], WeightType::F32);
-    assert_eq!(kept["patch.weight"], WeightType::BF16);
+    assert_eq!(kept["projector.weight"], WeightType::F32.into());
+    assert_eq!(kept["patch.weight"], WeightType::BF16.into());
     let widened = report.widened.iter().map(ToString::to_string);
     assert_eq!(widened.collect::<Vec<_>>(), ["`projector.weight` (bf16)"]);
-    assert_eq!(report.matrices[&WeightType::F32], 2);
+    assert_eq!(report.matrices[&WeightType::F32.into()], 2);
 }
 
 #[test]
@@ -376,7 +379,9 @@ fn a_parameter_is_not_filled_from_integers_and_nothing_else_is_read_first() {
     let options = WeightOptions::default().with_progress(&mut progress);
     let module = LastMatrix {
         bias: lazy([1]),
-        weight: Weight::Float(lazy([1, 1])),
+        weight: Weight {
+            numbers: lazy([1, 1]),
+        },
     };
     let error = checkpoint_error(load_module(
         module,

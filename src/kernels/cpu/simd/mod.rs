@@ -44,6 +44,18 @@ pub(in crate::kernels) unsafe trait Simd: Copy {
     /// As there.
     unsafe fn load_bf16(self, source: *const bf16) -> Self::Vector;
 
+    /// `LANES` signed bytes from `source` on, as numbers.
+    ///
+    /// # Safety
+    /// They must be readable.
+    unsafe fn load_i8(self, source: *const i8) -> Self::Vector;
+
+    /// The lower and the upper halves of `LANES` bytes from `source` on, as numbers from 0 to 15.
+    ///
+    /// # Safety
+    /// They must be readable.
+    unsafe fn load_half_bytes(self, source: *const u8) -> [Self::Vector; 2];
+
     /// Writes `LANES` numbers from `target` on.
     ///
     /// # Safety
@@ -111,6 +123,23 @@ unsafe impl Simd for Scalar {
         // SAFETY: eight elements are readable, by the contract of this method.
         let halves = unsafe { source.cast::<[bf16; 8]>().read() };
         halves.map(|half| f32::from_bits(u32::from(half.to_bits()) << 16))
+    }
+
+    #[inline(always)]
+    unsafe fn load_i8(self, source: *const i8) -> [f32; 8] {
+        // SAFETY: eight bytes are readable, by the contract of this method.
+        let bytes = unsafe { source.cast::<[i8; 8]>().read() };
+        bytes.map(f32::from)
+    }
+
+    #[inline(always)]
+    unsafe fn load_half_bytes(self, source: *const u8) -> [[f32; 8]; 2] {
+        // SAFETY: eight bytes are readable, by the contract of this method.
+        let bytes = unsafe { source.cast::<[u8; 8]>().read() };
+        [
+            bytes.map(|byte| f32::from(byte & 15)),
+            bytes.map(|byte| f32::from(byte >> 4)),
+        ]
     }
 
     #[inline(always)]

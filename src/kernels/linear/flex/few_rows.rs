@@ -3,7 +3,7 @@
 use rayon::prelude::*;
 
 use super::Product;
-use crate::kernels::cpu::{Element, Kernel, Simd, Tier, dot_tile};
+use crate::kernels::cpu::{Kernel, MatrixRows, Simd, Tier};
 
 /// Rows of the weight at hand: enough independent sums to hide the latency of one.
 const TILE: usize = 4;
@@ -12,7 +12,7 @@ const TILE: usize = 4;
 const TASK_BYTES: usize = 128 << 10;
 
 /// `[rows, out_features]`
-pub(super) fn multiply<E: Element>(tier: Tier, product: Product<'_, E>) -> Vec<f32> {
+pub(super) fn multiply<W: MatrixRows>(tier: Tier, product: Product<'_, W>) -> Vec<f32> {
     let Product { x, weight } = product;
     let (rows, out_features) = (x.count(), weight.count());
     let mut y = vec![0.0; rows * out_features];
@@ -32,9 +32,9 @@ pub(super) fn multiply<E: Element>(tier: Tier, product: Product<'_, E>) -> Vec<f
 }
 
 /// `y` is `[out_features, rows]`.
-fn run_tasks<E: Element>(tier: Tier, product: Product<'_, E>, y: &mut [f32]) {
+fn run_tasks<W: MatrixRows>(tier: Tier, product: Product<'_, W>, y: &mut [f32]) {
     let Product { x, weight } = product;
-    let row_bytes = (weight.size() * size_of::<E>()).max(1);
+    let row_bytes = weight.row_bytes().max(1);
     let features = TASK_BYTES.div_ceil(row_bytes).next_multiple_of(TILE);
     y.par_chunks_mut((features * x.count()).max(1))
         .enumerate()
@@ -48,13 +48,13 @@ fn run_tasks<E: Element>(tier: Tier, product: Product<'_, E>, y: &mut [f32]) {
 }
 
 /// The features from `first` on: `[features, rows]`.
-struct Task<'a, E> {
-    product: Product<'a, E>,
+struct Task<'a, W> {
+    product: Product<'a, W>,
     first: usize,
     y: &'a mut [f32],
 }
 
-impl<E: Element> Kernel for Task<'_, E> {
+impl<W: MatrixRows> Kernel for Task<'_, W> {
     type Output = ();
 
     #[inline(always)]
@@ -76,7 +76,7 @@ impl<E: Element> Kernel for Task<'_, E> {
     }
 }
 
-impl<E: Element> Task<'_, E> {
+impl<W: MatrixRows> Task<'_, W> {
     /// All features of this task, for `COUNT` rows of `x`.
     #[inline(always)]
     fn columns<S: Simd, const COUNT: usize>(&mut self, simd: S, row: usize) {
@@ -98,15 +98,11 @@ impl<E: Element> Task<'_, E> {
         row: usize,
     ) {
         let Product { x, weight } = self.product;
-        let mut weights: [&[E]; FEATURES] = [&[]; FEATURES];
-        for (weights, index) in weights.iter_mut().zip(self.first + feature..) {
-            *weights = weight.row(index);
-        }
         let mut columns: [&[f32]; COUNT] = [&[]; COUNT];
         for (column, index) in columns.iter_mut().zip(row..) {
             *column = x.row(index);
         }
-        let sums = dot_tile(simd, weights, columns);
+        let sums: [[f32; COUNT]; FEATURES] = weight.dot_tile(simd, self.first + feature, columns);
         for (index, sums) in (feature..).zip(&sums) {
             let start = index * x.count() + row;
             self.y[start..start + COUNT].copy_from_slice(sums);

@@ -12,7 +12,7 @@ use std::ops::Range;
 use rayon::prelude::*;
 
 use super::{Epilogue, Product};
-use crate::kernels::cpu::{Element, Kernel, Simd, StridedRows, Tier};
+use crate::kernels::cpu::{Kernel, MatrixRows, Simd, Tier};
 use packed_rows::PackedRows;
 use rectangle::Rectangle;
 
@@ -40,9 +40,9 @@ struct TileShape {
 }
 
 /// `[rows, out_features]`, with what follows the product.
-pub(super) fn multiply<E: Element>(
+pub(super) fn multiply<W: MatrixRows>(
     tier: Tier,
-    product: Product<'_, E>,
+    product: Product<'_, W>,
     epilogue: Epilogue<'_>,
 ) -> Vec<f32> {
     let (rows, out_features) = (product.x.count(), product.weight.count());
@@ -94,15 +94,15 @@ impl Kernel for ShapeOfTile {
 }
 
 /// One rectangle of the output.
-struct Task<'a, E> {
+struct Task<'a, W> {
     x: &'a PackedRows,
     /// The features of `y`.
-    weight: StridedRows<'a, E>,
+    weight: W,
     epilogue: Epilogue<'a>,
     y: Rectangle<'a>,
 }
 
-impl<E: Element> Kernel for Task<'_, E> {
+impl<W: MatrixRows> Kernel for Task<'_, W> {
     type Output = ();
 
     #[inline(always)]
@@ -129,7 +129,7 @@ impl<E: Element> Kernel for Task<'_, E> {
     }
 }
 
-impl<E: Element> Task<'_, E> {
+impl<W: MatrixRows> Task<'_, W> {
     /// Adds the products of one stretch of the rows.
     #[inline(always)]
     fn pass<S: Simd>(&mut self, simd: S, depth: &Range<usize>, packed: &[f32]) {
@@ -196,12 +196,7 @@ impl<E: Element> Task<'_, E> {
     reason = "vector loads and stores, within lengths checked before"
 )]
 #[inline(always)]
-fn pack<S: Simd, E: Element>(
-    simd: S,
-    weight: StridedRows<'_, E>,
-    depth: &Range<usize>,
-    target: &mut [f32],
-) {
+fn pack<S: Simd, W: MatrixRows>(simd: S, weight: W, depth: &Range<usize>, target: &mut [f32]) {
     let width = VECTORS * S::LANES;
     assert_eq!(
         target.len(),
@@ -214,9 +209,7 @@ fn pack<S: Simd, E: Element>(
         let mut square = [simd.splat(0.0); MAX_LANES];
         for at in (0..whole).step_by(S::LANES) {
             for (vector, row) in square.iter_mut().zip(rows.clone()) {
-                let source = &weight.row(row)[depth.start + at..depth.start + at + S::LANES];
-                // SAFETY: the slice has `LANES` elements.
-                *vector = unsafe { E::load(simd, source.as_ptr()) };
+                *vector = weight.load(simd, row, depth.start + at);
             }
             // SAFETY: `LANES` rows of the target begin at `at`, which is below `whole`, and
             // `LANES` columns of each at `first`, which is below `width`.
@@ -229,7 +222,7 @@ fn pack<S: Simd, E: Element>(
             let target = &mut target[first..first + S::LANES];
             target.fill(0.0);
             for (target, row) in target.iter_mut().zip(rows.clone()) {
-                *target = weight.row(row)[depth.start + at].widen();
+                *target = weight.widen(row, depth.start + at);
             }
         }
     }
