@@ -7,7 +7,9 @@ use burn_cubecl::CubeBackend;
 use cubecl::device::{Device, DeviceId};
 
 use super::nvrtc::Compiler;
-use super::runtime::{Call, EmittedKernel, HostDevice, HostRuntime, new_instance, take_log};
+use super::runtime::{
+    Call, EmittedKernel, HostDevice, HostRuntime, Traffic, new_instance, take_log, take_traffic,
+};
 
 /// The runtime of [`DryCuda`].
 pub(crate) type DryRuntime = HostRuntime<DryCuda>;
@@ -39,6 +41,15 @@ impl DryCuda {
     /// The reasons why kernels could not be emitted, above all panics while they expanded.
     pub(crate) fn take_log(&self) -> Result<Vec<Arc<EmittedKernel>>, String> {
         take_log(self)
+    }
+
+    /// What was asked of this device since the last call.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::take_log`].
+    pub(crate) fn take_traffic(&self) -> Result<Traffic, String> {
+        take_traffic(self)
     }
 }
 

@@ -41,7 +41,7 @@ pub(crate) use emulated::{
 };
 pub(crate) use host_compiler::HostCompiler;
 pub(crate) use raw::RawCuda;
-pub(crate) use runtime::EmittedKernel;
+pub(crate) use runtime::{EmittedKernel, Traffic};
 
 /// Compute capabilities that every kernel is checked for: A100 and H100.
 pub(crate) const ARCHITECTURES: [u16; 2] = [80, 90];

@@ -14,6 +14,11 @@ use super::{properties, tools};
 const REGISTERS: u32 = 65_536;
 /// Registers are handed out to a thread in steps of this many.
 const REGISTER_STEP: u32 = 8;
+/// Threads and blocks that a multiprocessor holds at once, on an A100 and an H100.
+const MAX_THREADS: u32 = 2048;
+const MAX_BLOCKS: u32 = 32;
+/// Shared memory that the driver takes of each block.
+const RESERVED_SHARED_BYTES: usize = 1024;
 
 /// NVRTC with its headers.
 pub(crate) struct Compiler {
@@ -180,6 +185,25 @@ impl Resources {
             ));
         }
         Ok(())
+    }
+}
+
+impl Resources {
+    /// Blocks of the kernel that a multiprocessor holds at once.
+    pub(crate) fn blocks_of_multiprocessor(&self, kernel: &EmittedKernel) -> u32 {
+        let threads = kernel.cube_dim.num_elems().next_multiple_of(32);
+        let registers = self.registers.next_multiple_of(REGISTER_STEP) * threads;
+        let shared_bytes = self.static_shared_bytes as usize + kernel.shared_memory_bytes;
+        let most_shared = properties::device(kernel.arch)
+            .hardware
+            .max_shared_memory_size;
+        let by_shared =
+            (most_shared + RESERVED_SHARED_BYTES) / (shared_bytes + RESERVED_SHARED_BYTES);
+        let by_registers = REGISTERS / registers.max(1);
+        MAX_BLOCKS
+            .min(MAX_THREADS / threads)
+            .min(by_registers)
+            .min(by_shared as u32)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::fmt::Debug;
 use std::marker::PhantomData;
-use std::sync::atomic::{AtomicU16, Ordering};
+use std::sync::atomic::{AtomicU16, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use burn::tensor::backend::DeviceOps;
@@ -61,13 +61,27 @@ pub(crate) trait HostDevice: DeviceOps + Copy {
     fn run(&self, program: &Self::Program, call: &Call) -> Result<(), String>;
 }
 
-/// The distinct kernels that a device was asked to launch. It lives in the device's client.
+/// What a device was asked to do. It lives in the device's client.
 #[derive(Debug, Default)]
-pub(crate) struct KernelLog(Mutex<Vec<Arc<EmittedKernel>>>);
+pub(crate) struct KernelLog {
+    kernels: Mutex<Vec<Arc<EmittedKernel>>>,
+    launches: AtomicUsize,
+    bytes_read: AtomicUsize,
+}
+
+/// How much a device was asked to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Traffic {
+    pub(crate) launches: usize,
+    /// Bytes that the host read back.
+    pub(crate) bytes_read: usize,
+}
 
 impl KernelLog {
+    /// Notes a launch, and the kernel if it is the first of it.
     pub(crate) fn add(&self, kernel: &Arc<EmittedKernel>) {
-        let mut kernels = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        self.launches.fetch_add(1, Ordering::Relaxed);
+        let mut kernels = self.kernels.lock().unwrap_or_else(PoisonError::into_inner);
         let is_known = |known: &Arc<EmittedKernel>| {
             Arc::ptr_eq(known, kernel) || known.source == kernel.source
         };
@@ -76,8 +90,19 @@ impl KernelLog {
         }
     }
 
+    pub(crate) fn add_read(&self, bytes: usize) {
+        self.bytes_read.fetch_add(bytes, Ordering::Relaxed);
+    }
+
     fn take(&self) -> Vec<Arc<EmittedKernel>> {
-        std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
+        std::mem::take(&mut *self.kernels.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn take_traffic(&self) -> Traffic {
+        Traffic {
+            launches: self.launches.swap(0, Ordering::Relaxed),
+            bytes_read: self.bytes_read.swap(0, Ordering::Relaxed),
+        }
     }
 }
 
@@ -97,6 +122,18 @@ pub(crate) fn take_log<D: HostDevice>(device: &D) -> Result<Vec<Arc<EmittedKerne
     let outcome = client.flush();
     let kernels = client.info().take();
     outcome.map(|()| kernels).map_err(reason)
+}
+
+/// What `device` was asked to do since the last call.
+///
+/// # Errors
+///
+/// As [`take_log`].
+pub(crate) fn take_traffic<D: HostDevice>(device: &D) -> Result<Traffic, String> {
+    let client = HostRuntime::<D>::client(device);
+    let outcome = client.flush();
+    let traffic = client.info().take_traffic();
+    outcome.map(|()| traffic).map_err(reason)
 }
 
 /// What a device reported, without the backtrace of its own thread.

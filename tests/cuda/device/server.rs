@@ -163,7 +163,11 @@ impl<D: HostDevice> ComputeServer for HostServer<D> {
         let mut packed = Vec::with_capacity(tensors.len());
         for tensor in tensors {
             match self.bound(&tensor.handle) {
-                Ok(memory) => packed.push(Bytes::from_bytes_vec(read_rows(&memory, &tensor))),
+                Ok(memory) => {
+                    let rows = read_rows(&memory, &tensor);
+                    self.utilities.info.add_read(rows.len());
+                    packed.push(Bytes::from_bytes_vec(rows));
+                }
                 Err(reason) => self.errors.push(reason),
             }
         }

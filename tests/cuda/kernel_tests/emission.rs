@@ -1,6 +1,7 @@
 //! What the launchers emit, judged by NVIDIA's compiler: no error, no spill, and registers and
 //! shared memory within the device.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use burn::tensor::DType;
@@ -22,6 +23,32 @@ fn every_kernel_compiles_and_fits_every_architecture() {
         let kernels: Vec<_> = entries.flat_map(|entry| emitted(entry, &device)).collect();
         assert!(!kernels.is_empty(), "nothing was emitted for sm_{arch}");
         assert_compiles(&compiler, &kernels);
+        print_table(&compiler, &kernels);
+    }
+}
+
+/// What each kernel takes of a multiprocessor at the most, over all types and problems.
+#[expect(clippy::print_stderr, reason = "a table for whoever tunes a kernel")]
+fn print_table(compiler: &Compiler, kernels: &[Arc<EmittedKernel>]) {
+    let mut most: BTreeMap<&str, [u32; 4]> = BTreeMap::new();
+    for (kernel, resources) in kernels.iter().zip(compiler.check_all(kernels)) {
+        let resources = resources.expect("it was compiled before");
+        let blocks = resources.blocks_of_multiprocessor(kernel);
+        let warps = blocks * kernel.cube_dim.num_elems().div_ceil(32);
+        let shared_bytes = kernel.shared_memory_bytes as u32 + resources.static_shared_bytes;
+        let [texts, registers, shared, fewest_warps] =
+            most.entry(&kernel.entry).or_insert([0, 0, 0, u32::MAX]);
+        *texts += 1;
+        *registers = resources.registers.max(*registers);
+        *shared = shared_bytes.max(*shared);
+        *fewest_warps = warps.min(*fewest_warps);
+    }
+    for (entry, [texts, registers, shared_bytes, warps]) in most {
+        let arch = kernels[0].arch;
+        eprintln!(
+            "sm_{arch} {entry}: {texts} texts, at most {registers} registers and {shared_bytes} \
+             bytes shared, at least {warps} of 64 warps"
+        );
     }
 }
 

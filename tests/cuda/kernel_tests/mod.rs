@@ -6,3 +6,4 @@
 mod emission;
 mod numbers;
 mod pipeline;
+mod step;

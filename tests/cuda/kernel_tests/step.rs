@@ -1,0 +1,89 @@
+//! What a step of generation asks of the device: how many launches, and what the host reads back.
+
+use burn::tensor::DType;
+use burn_vlm::kernels;
+use burn_vlm::nn::{
+    Biases, LayerConfig, LlamaConfig, LlamaDecoder, LogitsFor, MlpKind, NormConfig, NormKind,
+    Residual, RopeConfig, RopePrecision, RopeScaling,
+};
+
+use crate::device::{DryBackend, DryCuda, Traffic};
+
+/// Launches of a layer: norm, projection, rotation with append, attention, projection, norm with
+/// addition, gate and up, their product, down.
+const LAUNCHES_OF_LAYER: usize = 9;
+/// Embedding, norm, head, and the choice.
+const LAUNCHES_BESIDE_LAYERS: usize = 4;
+
+const PROMPT: [u32; 20] = [7; 20];
+
+fn decoder(num_hidden_layers: usize, device: &DryCuda) -> LlamaDecoder<DryBackend> {
+    let config = LlamaConfig {
+        vocab_size: 512,
+        hidden_size: 64,
+        num_hidden_layers,
+        layer: LayerConfig {
+            num_attention_heads: 4,
+            num_key_value_heads: 2,
+            head_dim: 16,
+            intermediate_size: 96,
+            mlp: MlpKind::Gated,
+            norm: NormConfig {
+                kind: NormKind::Rms,
+                epsilon: 1e-5,
+            },
+            residual: Residual::Sequential,
+            biases: Biases::default(),
+            sliding_window: None,
+        },
+        max_position_embeddings: 256,
+        rope: RopeConfig {
+            rope_theta: 10_000.0,
+            rotary_dim: 16,
+            scaling: RopeScaling::Default,
+            precision: RopePrecision::F32,
+        },
+        tie_word_embeddings: false,
+        compute: DType::F32,
+        cache: DType::F16,
+    };
+    config.init(device)
+}
+
+/// What the second token behind a prompt asks for; the first makes the weights.
+fn step(num_layers: usize) -> Traffic {
+    let device = DryCuda::new(90);
+    let decoder = decoder(num_layers, &device);
+    let mut cache = decoder.new_cache(1, PROMPT.len() + 2, &device);
+    let logits = decoder.prefill(
+        decoder.embed(&PROMPT, vec![]),
+        &mut cache,
+        0,
+        LogitsFor::Last,
+    );
+    let logits = logits.expect("there is room");
+    let mut chosen = kernels::argmax(logits.expect("the last token has logits"));
+    let mut traffic = None;
+    for _ in 0..2 {
+        device.take_traffic().expect("nothing failed");
+        let logits = decoder.decode(decoder.embed(chosen, vec![]), &mut cache, &[0]);
+        let logits = logits.expect("there is room");
+        chosen = kernels::argmax(logits);
+        chosen.to_data();
+        traffic = Some(device.take_traffic().expect("nothing failed"));
+    }
+    traffic.expect("two steps were taken")
+}
+
+#[test]
+fn a_step_launches_as_many_kernels_as_are_counted_here() {
+    let beside = LAUNCHES_BESIDE_LAYERS;
+    assert_eq!(step(1).launches, LAUNCHES_OF_LAYER + beside);
+    assert_eq!(step(3).launches, 3 * LAUNCHES_OF_LAYER + beside);
+}
+
+#[test]
+fn the_host_reads_an_id_and_nothing_else() {
+    let traffic = step(2);
+    assert_eq!(traffic.bytes_read, size_of::<i32>());
+}
