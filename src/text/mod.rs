@@ -24,8 +24,10 @@ mod prompt;
 mod sentencepiece;
 mod stream;
 mod tokenizer;
+mod tokenizer_class;
 mod tokenizer_config;
 mod tokenizer_json;
+mod warnings;
 
 pub use chat_template::{ChatOptions, ChatTemplate};
 pub(crate) use conversation::check_content;

@@ -18,6 +18,7 @@ use tokenizers::pre_tokenizers::metaspace::{Metaspace, PrependScheme};
 use self::model::{Piece, PieceKind, SentencePieceModel};
 use super::detokenizer::DecoderStage;
 use super::engine::{Engine, Matcher, NormalizerStage, SplitterStage, guarded};
+use super::tokenizer_class::TokenizerClass;
 use super::tokenizer_config::TokenizerConfig;
 use crate::error::TokenizerError;
 
@@ -86,7 +87,15 @@ fn finish(
 ) -> Result<LoadedSentencePiece, TokenizerError> {
     model.check()?;
     model.rename(config)?;
-    model.normalizer.add_dummy_prefix &= config.add_prefix_space != Some(false);
+    match config.class {
+        Some(TokenizerClass::Llama { prefix }) => {
+            model.normalizer.add_dummy_prefix = prefix != PrependScheme::Never;
+            model.trainer.byte_fallback = true;
+        }
+        Some(_) | None => {
+            model.normalizer.add_dummy_prefix &= config.add_prefix_space != Some(false);
+        }
+    }
     let engine = guarded(|| model.build(config)).map_err(malformed)?;
     let decoder = model.decoder().map_err(malformed)?;
     let named = [
@@ -171,7 +180,7 @@ impl SentencePieceModel {
         let unknown = self
             .pieces
             .iter()
-            .find(|piece| piece.kind() == PieceKind::Unknown);
+            .find(|piece| piece.kind() == PieceKind::Unknown && config.class.is_none());
         if let Some(unknown) = unknown {
             model = model.unk_token(unknown.text.clone());
         }
@@ -233,6 +242,9 @@ impl SentencePieceModel {
         &self,
         config: &TokenizerConfig,
     ) -> Result<(Vec<NormalizerStage>, Vec<SplitterStage>), String> {
+        if let Some(class @ TokenizerClass::Llama { .. }) = config.class {
+            return Ok((class.normalizers(), class.splitters()));
+        }
         if self.normalizer.add_dummy_prefix && config.is_legacy == Some(false) {
             let metaspace = Metaspace::new('\u{2581}', PrependScheme::First, false);
             return Ok((Vec::new(), vec![SplitterStage::Library(metaspace.into())]));

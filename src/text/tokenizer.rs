@@ -13,13 +13,14 @@ use aho_corasick::AhoCorasick;
 use tokenizers::AddedToken;
 
 use self::added::AddedTokens;
-use self::configured::{add_configured_tokens, warn_of_id};
+use self::configured::{add_configured_tokens, warn_of_ids};
 use self::span::cannot_encode;
 use super::control_tokens::{ControlToken, ControlTokens};
 use super::detokenizer::Detokenizer;
 use super::engine::{Effort, Engine, SpanPlace};
 use super::sentencepiece::LoadedSentencePiece;
 use super::stream::TextStream;
+use super::tokenizer_class::TokenizerClass;
 use super::tokenizer_config::TokenizerConfig;
 use super::tokenizer_json::Affixes;
 use super::{files, sentencepiece, tokenizer_json};
@@ -90,7 +91,9 @@ struct Parts {
 impl Tokenizer {
     /// Opens the tokenizer of a model folder: `tokenizer.json` where there is one, else
     /// `tokenizer.model`; with `tokenizer_config.json`, `special_tokens_map.json` and
-    /// `added_tokens.json` where they are present.
+    /// `added_tokens.json` where they are present. Where `tokenizer_config.json`, or else
+    /// `config.json`, names a class of transformers that takes but a part of `tokenizer.json`, the
+    /// rest is the class's.
     ///
     /// # Errors
     ///
@@ -131,16 +134,21 @@ impl Tokenizer {
         bytes: &[u8],
         mut config: TokenizerConfig,
     ) -> Result<Self, TokenizerError> {
-        let loaded = tokenizer_json::load(bytes)?;
+        let loaded = tokenizer_json::load(bytes, config.class)?;
         if let Some(unknown) = loaded.unknown {
             config.name("unk_token", unknown);
         }
         let mut added = AddedTokens::new();
         let tokens = loaded.added.iter().map(|(_, token)| token.clone());
         added.add(tokens.collect(), &loaded.engine, tokenizer_json::FILE)?;
-        for (declared, token) in &loaded.added {
-            let own = tokenizer_json::FILE;
-            warn_of_id(&added, *declared, token, own, "the order of its tokens");
+        let declared = loaded.added.iter().map(|(id, token)| (*id, token));
+        let own = tokenizer_json::FILE;
+        warn_of_ids(&added, declared, own, "the order of its tokens");
+        let knows =
+            |token: &str| added.id(token).is_some() || loaded.engine.token_to_id(token).is_some();
+        let named = loaded.class.map_or(&[][..], TokenizerClass::named_tokens);
+        for (name, token) in named.iter().filter(|(_, token)| knows(token)) {
+            config.name_by_default(name, token);
         }
         check_affixes(&added, &loaded.engine, &loaded.affixes)?;
         let adds_bos = !loaded.affixes.prefix.is_empty();
@@ -163,7 +171,17 @@ impl Tokenizer {
         )
     }
 
-    fn from_sentencepiece(bytes: &[u8], config: TokenizerConfig) -> Result<Self, TokenizerError> {
+    fn from_sentencepiece(
+        bytes: &[u8],
+        mut config: TokenizerConfig,
+    ) -> Result<Self, TokenizerError> {
+        if config.class.is_none() && config.add_prefix_space.take() == Some(false) {
+            log::warn!(
+                "tokenizer_config.json sets `add_prefix_space`, which counts for LlamaTokenizer \
+                 alone; {} says itself whether a text gets a space in front",
+                sentencepiece::FILE
+            );
+        }
         Self::of_sentencepiece(sentencepiece::load(bytes, &config)?, config)
     }
 
@@ -202,6 +220,13 @@ impl Tokenizer {
         } = parts;
         // What either file calls special only a template may write.
         let mut control = added.special_ids();
+        if config.splits_special_tokens {
+            log::warn!(
+                "tokenizer_config.json sets `split_special_tokens`: a special token that a prompt \
+                 spells is read as text, as transformers does; pictures keep their places"
+            );
+            added.read_special_tokens_as_text();
+        }
         add_configured_tokens(&mut added, &engine, &config, file)?;
         let last_added = added.iter().last().map_or(0, |(id, _)| id as usize + 1);
         let special = added.special_ids();
@@ -226,6 +251,8 @@ impl Tokenizer {
     /// Puts bos and eos around a text as the configuration says.
     fn set_affixes(&mut self) {
         let config = &self.inner.config;
+        // Unlike transformers 5, which puts none where no file says so: LLaMA and Vicuna were made
+        // with it, and older folders rely on that.
         let adds_bos = config.add_bos_token.unwrap_or(true);
         let adds_eos = config.add_eos_token.unwrap_or(false);
         let affixes = Affixes {

@@ -1,6 +1,6 @@
 //! The files beside a tokenizer that name its special tokens.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::path::Path;
 
 use serde::Deserialize;
@@ -8,9 +8,12 @@ use serde_json::{Map, Value};
 use tokenizers::AddedToken;
 
 use super::files;
+use super::tokenizer_class::{TokenizerClass, is_true};
+use super::warnings::warn_of_each;
 use crate::error::{Result, TokenizerError, visible};
 
 const CONFIG: &str = "tokenizer_config.json";
+const MODEL_CONFIG: &str = "config.json";
 const SPECIAL_TOKENS_MAP: &str = "special_tokens_map.json";
 const ADDED_TOKENS: &str = "added_tokens.json";
 
@@ -30,6 +33,8 @@ const NAMES: [&str; 7] = [
 pub(crate) struct TokenizerConfig {
     /// Each named special token, by its key: `bos_token`, `eos_token`, `unk_token`, ...
     pub(crate) named: BTreeMap<String, AddedToken>,
+    /// The names that belong to no token, because a file says so.
+    pub(crate) unnamed: BTreeSet<String>,
     /// Special tokens without a name.
     pub(crate) extra: Vec<AddedToken>,
     /// Tokens added to the vocabulary, by id.
@@ -38,22 +43,27 @@ pub(crate) struct TokenizerConfig {
     pub(crate) add_bos_token: Option<bool>,
     /// Whether `eos_token` is put behind a prompt.
     pub(crate) add_eos_token: Option<bool>,
+    /// Whether a special token is text like any other.
+    pub(crate) splits_special_tokens: bool,
     /// Whether SentencePiece prefixes every span of text and not only the first.
     pub(crate) is_legacy: Option<bool>,
     /// Whether SentencePiece prefixes a text at all.
     pub(crate) add_prefix_space: Option<bool>,
+    /// The class that builds the tokenizer, where the file does not.
+    pub(crate) class: Option<TokenizerClass>,
 }
 
 impl TokenizerConfig {
     /// Reads whichever of the files the folder holds.
     pub(crate) fn read(folder: &Path) -> Result<Self> {
         let mut config = Self::default();
-        if let Some(value) = files::read_json(folder, CONFIG)? {
-            config.read_config(&object(value, CONFIG)?)?;
-        }
+        let tokenizer = read_object(folder, CONFIG)?;
+        config.read_config(&tokenizer)?;
+        config.class = TokenizerClass::of(&tokenizer, &read_object(folder, MODEL_CONFIG)?);
         // `added_tokens_decoder` came with the format that made the other two files redundant;
-        // where it is present, they may be left over from an older save.
-        if config.added.is_empty() {
+        // where it is present, even empty, they may be left over from an older save.
+        let is_newer = |it: &Value| !it.is_null();
+        if !tokenizer.get("added_tokens_decoder").is_some_and(is_newer) {
             if let Some(value) = files::read_json(folder, SPECIAL_TOKENS_MAP)? {
                 config.read_special_tokens(&object(value, SPECIAL_TOKENS_MAP)?);
             }
@@ -79,6 +89,13 @@ impl TokenizerConfig {
             .or_insert_with(|| AddedToken::from(content, true));
     }
 
+    /// Gives a special token its name, unless a file gave it to another or to none.
+    pub(crate) fn name_by_default(&mut self, name: &str, content: &str) {
+        if !self.unnamed.contains(name) {
+            self.name(name, content.to_string());
+        }
+    }
+
     /// Has every token looked for in the text as it is.
     pub(crate) fn look_for_tokens_as_written(&mut self) {
         let added = self.added.values_mut();
@@ -92,7 +109,8 @@ impl TokenizerConfig {
         self.read_special_tokens(config);
         self.add_bos_token = config.get("add_bos_token").and_then(Value::as_bool);
         self.add_eos_token = config.get("add_eos_token").and_then(Value::as_bool);
-        self.is_legacy = config.get("legacy").and_then(Value::as_bool);
+        self.splits_special_tokens = config.get("split_special_tokens").is_some_and(is_true);
+        self.is_legacy = config.get("legacy").map(is_true);
         self.add_prefix_space = config.get("add_prefix_space").and_then(Value::as_bool);
         let Some(Value::Object(decoder)) = config.get("added_tokens_decoder") else {
             return Ok(());
@@ -111,34 +129,41 @@ impl TokenizerConfig {
     }
 
     fn read_special_tokens(&mut self, entries: &Map<String, Value>) {
+        let mut warnings = Vec::new();
         for (key, value) in entries {
             match key.as_str() {
-                // The older name of the next.
-                "additional_special_tokens" if entries.contains_key("extra_special_tokens") => {}
+                // The older name of the next, unless that is empty.
+                "additional_special_tokens"
+                    if entries.get("extra_special_tokens").is_some_and(is_true) => {}
                 "additional_special_tokens" | "extra_special_tokens" => {
                     self.extra.extend(special_tokens(value));
                 }
                 _ if key.ends_with("_token") => {
+                    if value.is_null() {
+                        self.unnamed.insert(key.clone());
+                    }
                     if let Some(token) = special_token(value) {
-                        self.warn_of_other_name(key, &token);
+                        warnings.extend(self.other_name(key, &token));
                         self.named.insert(key.clone(), token);
                     }
                 }
                 _ => {}
             }
         }
+        warn_of_each(warnings.into_iter());
     }
 
-    fn warn_of_other_name(&self, name: &str, token: &AddedToken) {
-        if let Some(first) = self.named.get(name)
-            && first.content != token.content
-        {
+    /// What to say where a file gives a name to another token than the file before it.
+    fn other_name(&self, name: &str, token: &AddedToken) -> Option<String> {
+        let first = self.named.get(name)?;
+        (first.content != token.content).then(|| {
             let (first, second) = (visible(&first.content), visible(&token.content));
-            log::warn!(
+            let name = visible(name);
+            format!(
                 "{CONFIG} calls `{first}` the {name}, {SPECIAL_TOKENS_MAP} calls `{second}` so, \
                  which counts"
-            );
-        }
+            )
+        })
     }
 
     fn read_added_tokens(&mut self, entries: &Map<String, Value>) -> Result<(), TokenizerError> {
@@ -184,6 +209,13 @@ impl From<AddedTokenEntry> for AddedToken {
             .single_word(entry.single_word)
             .normalized(entry.normalized)
     }
+}
+
+/// A JSON object, which is empty where there is no such file.
+fn read_object(folder: &Path, file: &str) -> Result<Map<String, Value>> {
+    let value = files::read_json(folder, file)?;
+    let value = value.map(|value| object(value, file)).transpose()?;
+    Ok(value.unwrap_or_default())
 }
 
 fn object(value: Value, file: &str) -> Result<Map<String, Value>, TokenizerError> {
@@ -273,6 +305,16 @@ mod tests {
         ])
         .expect("valid files");
         assert_eq!(config.added.keys().copied().collect::<Vec<_>>(), [7]);
+    }
+
+    #[test]
+    fn a_name_of_no_token_gets_none_by_default() {
+        let mut config =
+            read(&[("tokenizer_config.json", r#"{"bos_token": null}"#)]).expect("a valid file");
+        config.name_by_default("bos_token", "<s>");
+        config.name_by_default("eos_token", "</s>");
+        assert!(!config.named.contains_key("bos_token"));
+        assert_eq!(config.named["eos_token"].content, "</s>");
     }
 
     #[test]

@@ -6,6 +6,7 @@
 //! the library then gets to build is one stage at a time.
 
 mod affixes;
+mod class;
 mod file;
 mod model;
 mod stages;
@@ -17,6 +18,7 @@ use self::file::FileSeed;
 use super::detokenizer::DecoderStage;
 use super::engine::{Effort, Engine, SpanPlace};
 use super::files::parse_seed;
+use super::tokenizer_class::TokenizerClass;
 use crate::error::TokenizerError;
 
 /// Name of the file, for errors.
@@ -41,15 +43,20 @@ pub(crate) struct LoadedTokenizer {
     pub(crate) affixes: Affixes,
     /// Spelling of the token for what the vocabulary cannot spell.
     pub(crate) unknown: Option<String>,
+    /// The class that built it, where that is not the file alone.
+    pub(crate) class: Option<TokenizerClass>,
 }
 
-/// Reads a `tokenizer.json`.
+/// Reads a `tokenizer.json`, of which `class` may take no more than it wants.
 ///
 /// # Errors
 ///
 /// [`TokenizerError`] when the file is damaged, contradicts itself or asks for a part that this
 /// crate does not implement.
-pub(crate) fn load(bytes: &[u8]) -> Result<LoadedTokenizer, TokenizerError> {
+pub(crate) fn load(
+    bytes: &[u8],
+    class: Option<TokenizerClass>,
+) -> Result<LoadedTokenizer, TokenizerError> {
     if bytes.len() as u64 > MAX_BYTES {
         return Err(TokenizerError::TooLarge {
             file: FILE.to_string(),
@@ -58,11 +65,27 @@ pub(crate) fn load(bytes: &[u8]) -> Result<LoadedTokenizer, TokenizerError> {
         });
     }
     let file = parse_seed(bytes, FILE, FileSeed)?;
-    let affixes = Affixes::of(&file.post_processor).map_err(malformed)?;
-    let normalizers = stages::normalizer(&file.normalizer)?;
-    let splitters = stages::pre_tokenizer(&file.pre_tokenizer)?;
-    let decoder = stages::decoder(&file.decoder)?;
-    let model = file.model.ok_or_else(|| malformed("`model` is missing"))?;
+    let class = class.and_then(|class| class::of_file(class, bytes, &file));
+    let mut affixes = Affixes::of(&file.post_processor).map_err(malformed)?;
+    let mut normalizers = stages::normalizer(&file.normalizer)?;
+    let mut splitters = stages::pre_tokenizer(&file.pre_tokenizer)?;
+    let mut decoder = stages::decoder(&file.decoder)?;
+    let mut model = file.model.ok_or_else(|| malformed("`model` is missing"))?;
+    if let Some(class) = class {
+        let own_affixes = class::affixes_of(class, &affixes);
+        if !class.agrees(&normalizers, &splitters) || own_affixes != affixes {
+            log::warn!(
+                "{FILE} encodes a text otherwise than {}, the class that the checkpoint names, \
+                 which counts",
+                class.name()
+            );
+        }
+        affixes = own_affixes;
+        normalizers = class.normalizers();
+        splitters = class.splitters();
+        decoder = class.decoders().map_err(malformed)?;
+        model = class::model_of(class, model);
+    }
     let model = model::build(model)?;
     let engine = Engine::new(model.model, model.vocab_end, normalizers, splitters);
     probe(&engine)?;
@@ -72,6 +95,7 @@ pub(crate) fn load(bytes: &[u8]) -> Result<LoadedTokenizer, TokenizerError> {
         added: file.added_tokens,
         affixes,
         unknown: model.unknown,
+        class,
     })
 }
 

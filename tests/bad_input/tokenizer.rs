@@ -152,6 +152,9 @@ fn hostile_files<B: VlmBackend>() -> Vec<Case> {
                 let split = json!({"type": "Split", "pattern": {"Regex": ".*[^A-Z]|[A-Z]"},
                     "behavior": "Isolated", "invert": false});
                 set(&at.join(FILE), "/pre_tokenizer", split);
+                // Its class would cut the text by itself.
+                let config = at.join("tokenizer_config.json");
+                set(&config, "/tokenizer_class", json!("TokenizersBackend"));
                 ask_damaged::<B>(at, &"A".repeat(1 << 18))
             },
             Error::Tokenizer(TokenizerError::Encode { .. })

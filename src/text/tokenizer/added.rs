@@ -39,6 +39,8 @@ pub(super) struct AddedTokens {
     ids: HashMap<String, u32>,
     as_written: Search,
     normalized: Search,
+    /// Whether special tokens are text like any other.
+    splits_special: bool,
 }
 
 /// A token in a text.
@@ -62,7 +64,13 @@ impl AddedTokens {
             ids: HashMap::new(),
             as_written: Search::new(&[]),
             normalized: Search::new(&[]),
+            splits_special: false,
         }
+    }
+
+    /// From now on no special token is found in a text, whoever wrote it.
+    pub(super) fn read_special_tokens_as_text(&mut self) {
+        self.splits_special = true;
     }
 
     pub(super) fn id(&self, content: &str) -> Option<u32> {
@@ -255,6 +263,9 @@ impl AddedTokens {
             let Some(token) = self.by_id.get(&id).map(|added| &added.token) else {
                 continue;
             };
+            if token.special && self.splits_special {
+                continue;
+            }
             if token.single_word && !stands_alone(text, &range) {
                 continue;
             }

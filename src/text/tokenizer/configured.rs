@@ -6,6 +6,7 @@ use super::added::AddedTokens;
 use crate::error::{TokenizerError, visible};
 use crate::text::engine::Engine;
 use crate::text::tokenizer_config::TokenizerConfig;
+use crate::text::warnings::warn_of_each;
 
 /// Adds the tokens of the configuration, with the flags that it gives to those that are known, and
 /// marks as special what it calls special.
@@ -19,9 +20,8 @@ pub(super) fn add_configured_tokens(
 ) -> Result<(), TokenizerError> {
     let beside = format!("the configuration beside {file}");
     added.add(config.added.values().cloned().collect(), engine, &beside)?;
-    for (&declared, token) in &config.added {
-        warn_of_id(added, declared, token, &beside, file);
-    }
+    let declared = config.added.iter().map(|(&id, token)| (id, token));
+    warn_of_ids(added, declared, &beside, file);
     let specials = config.special_tokens().filter(|token| {
         let known = added.id(&token.content).and_then(|id| added.get(id));
         known.is_none_or(|known| !known.token.special)
@@ -30,20 +30,18 @@ pub(super) fn add_configured_tokens(
     added.add(specials, engine, &beside)
 }
 
-/// Says so where a token gets another id than a file gives it.
-pub(super) fn warn_of_id(
+/// Says so where tokens get other ids than a file gives them.
+pub(super) fn warn_of_ids<'t>(
     added: &AddedTokens,
-    declared: u32,
-    token: &AddedToken,
+    declared: impl Iterator<Item = (u32, &'t AddedToken)>,
     says: &str,
     decides: &str,
 ) {
-    if let Some(id) = added.id(&token.content)
-        && id != declared
-    {
+    warn_of_each(declared.filter_map(|(declared, token)| {
+        let id = added.id(&token.content).filter(|&id| id != declared)?;
         let token = visible(&token.content);
-        log::warn!(
+        Some(format!(
             "{says} gives `{token}` the id {declared}, by {decides} it is {id}, which counts"
-        );
-    }
+        ))
+    }));
 }

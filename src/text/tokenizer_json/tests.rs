@@ -37,7 +37,7 @@ fn with(pointer: &str, value: Value) -> Value {
 }
 
 fn load_value(value: &Value) -> Result<LoadedTokenizer, TokenizerError> {
-    load(value.to_string().as_bytes())
+    load(value.to_string().as_bytes(), None)
 }
 
 /// Opens the tokenizer that the file describes.
@@ -62,7 +62,7 @@ fn a_byte_order_mark_and_windows_line_ends_are_no_fault() {
     let text = serde_json::to_string_pretty(&file())
         .expect("a value prints")
         .replace('\n', "\r\n");
-    load(format!("\u{feff}{text}").as_bytes()).expect("a sound file");
+    load(format!("\u{feff}{text}").as_bytes(), None).expect("a sound file");
 }
 
 #[test]
@@ -235,11 +235,11 @@ fn files_that_are_no_json_or_nest_too_deep_are_errors() {
         deep.as_str(),
         &text[..text.len() / 2],
     ] {
-        let error = load(bytes.as_bytes()).expect_err(bytes);
+        let error = load(bytes.as_bytes(), None).expect_err(bytes);
         assert!(
             matches!(error, TokenizerError::Malformed { .. }),
             "{error:?}"
         );
     }
-    assert!(load(&[0xff, 0xfe]).is_err());
+    assert!(load(&[0xff, 0xfe], None).is_err());
 }

@@ -1,0 +1,197 @@
+//! The class that a checkpoint names for its tokenizer.
+//!
+//! Three classes of transformers 5 build their tokenizer anew: of a `tokenizer.json` they read the
+//! vocabulary, the merges and what stands around a text, of a `tokenizer.model` the pieces. How a
+//! text is normalised, cut and put together again is the class's own. Every other class takes the
+//! file at its word.
+
+use serde_json::{Map, Value};
+use tokenizers::decoders::byte_fallback::ByteFallback;
+use tokenizers::decoders::fuse::Fuse;
+use tokenizers::decoders::strip::Strip;
+use tokenizers::normalizers::unicode::NFC;
+use tokenizers::pre_tokenizers::byte_level::ByteLevel;
+use tokenizers::pre_tokenizers::metaspace::{Metaspace, PrependScheme};
+use tokenizers::{NormalizerWrapper, PreTokenizerWrapper};
+
+use super::detokenizer::DecoderStage;
+use super::engine::{Matcher, NormalizerStage, SplitterStage};
+
+/// How SentencePiece writes a space.
+const SPACE: char = '\u{2581}';
+
+/// Types of models for which transformers distrusts the class that a checkpoint names, and reads
+/// the file as it is: too many of their checkpoints name a wrong one.
+const TRUSTED_FILES: [&str; 5] = ["llava", "llava_next", "mistral", "smolvlm", "vipllava"];
+
+/// The type of model whose tokenizer is [`TokenizerClass::GptNeoX`] where no class is named.
+const GPT_NEOX: &str = "gpt_neox";
+
+/// A class that builds its tokenizer anew.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum TokenizerClass {
+    /// `LlamaTokenizer`: SentencePiece's spaces, bytes for what the vocabulary lacks.
+    Llama {
+        /// Which texts get a space in front.
+        prefix: PrependScheme,
+    },
+    /// `GPTNeoXTokenizer`: bytes, composed.
+    GptNeoX {
+        /// Whether a text gets a space in front.
+        adds_space: bool,
+    },
+    /// `GPT2Tokenizer`: bytes.
+    Gpt2 {
+        /// Whether a text gets a space in front.
+        adds_space: bool,
+    },
+}
+
+impl TokenizerClass {
+    /// The class of a checkpoint, from the objects of `tokenizer_config.json` and `config.json`; the
+    /// former names it, else the latter does.
+    pub(crate) fn of(tokenizer: &Map<String, Value>, model: &Map<String, Value>) -> Option<Self> {
+        let text = |object: &Map<String, Value>, key: &str| {
+            let text = object.get(key).and_then(Value::as_str);
+            text.filter(|it| !it.is_empty()).map(str::to_string)
+        };
+        let model_type = text(model, "model_type").unwrap_or_default();
+        if TRUSTED_FILES.contains(&model_type.as_str()) {
+            return None;
+        }
+        let named = text(tokenizer, "tokenizer_class").or_else(|| text(model, "tokenizer_class"));
+        let named = match named {
+            None if model_type == GPT_NEOX => "GPTNeoXTokenizer".to_string(),
+            None => return None,
+            Some(named) => named,
+        };
+        let setting = |key| tokenizer.get(key).filter(|it| !it.is_null());
+        let adds_space = setting("add_prefix_space").map(is_true);
+        let byte_level_space = adds_space.unwrap_or(false);
+        match named.strip_suffix("Fast").unwrap_or(&named) {
+            "LlamaTokenizer" => Some(Self::Llama {
+                prefix: match (adds_space, setting("legacy").is_some_and(is_true)) {
+                    (Some(false), _) => PrependScheme::Never,
+                    (_, true) => PrependScheme::Always,
+                    (_, false) => PrependScheme::First,
+                },
+            }),
+            "GPTNeoXTokenizer" => Some(Self::GptNeoX {
+                adds_space: byte_level_space,
+            }),
+            "GPT2Tokenizer" => Some(Self::Gpt2 {
+                adds_space: byte_level_space,
+            }),
+            _ => None,
+        }
+    }
+
+    /// What transformers calls it.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Llama { .. } => "LlamaTokenizer",
+            Self::GptNeoX { .. } => "GPTNeoXTokenizer",
+            Self::Gpt2 { .. } => "GPT2Tokenizer",
+        }
+    }
+
+    /// The special tokens that it has where no file names others.
+    pub(crate) fn named_tokens(self) -> &'static [(&'static str, &'static str)] {
+        const END: &str = "<|endoftext|>";
+        match self {
+            Self::Llama { .. } => &[
+                ("bos_token", "<s>"),
+                ("eos_token", "</s>"),
+                ("unk_token", "<unk>"),
+            ],
+            Self::GptNeoX { .. } => &[
+                ("bos_token", END),
+                ("eos_token", END),
+                ("unk_token", END),
+                ("pad_token", "<|padding|>"),
+            ],
+            Self::Gpt2 { .. } => &[("bos_token", END), ("eos_token", END), ("unk_token", END)],
+        }
+    }
+
+    /// How it normalises a text.
+    pub(crate) fn normalizers(self) -> Vec<NormalizerStage> {
+        match self {
+            Self::GptNeoX { .. } => vec![NormalizerStage::Library(NormalizerWrapper::NFC(NFC))],
+            Self::Llama { .. } | Self::Gpt2 { .. } => Vec::new(),
+        }
+    }
+
+    /// How it cuts a text into words.
+    pub(crate) fn splitters(self) -> Vec<SplitterStage> {
+        vec![SplitterStage::Library(self.splitter())]
+    }
+
+    fn splitter(self) -> PreTokenizerWrapper {
+        match self {
+            Self::Llama { prefix } => Metaspace::new(SPACE, prefix, false).into(),
+            Self::GptNeoX { adds_space } | Self::Gpt2 { adds_space } => {
+                ByteLevel::new(adds_space, true, true).into()
+            }
+        }
+    }
+
+    /// How it puts a text together.
+    ///
+    /// # Errors
+    ///
+    /// What went wrong, which nothing does.
+    pub(crate) fn decoders(self) -> Result<Vec<DecoderStage>, String> {
+        let prefix = match self {
+            Self::Llama { prefix } => prefix,
+            Self::GptNeoX { .. } | Self::Gpt2 { .. } => {
+                return Ok(vec![DecoderStage::Library(ByteLevel::default().into())]);
+            }
+        };
+        let mut decoders = vec![
+            DecoderStage::Replace {
+                wanted: Matcher::text(&SPACE.to_string())?,
+                content: " ".to_string(),
+            },
+            DecoderStage::Library(ByteFallback::new().into()),
+            DecoderStage::Library(Fuse::new().into()),
+        ];
+        if prefix != PrependScheme::Never {
+            decoders.push(DecoderStage::Library(Strip::new(' ', 1, 0).into()));
+        }
+        Ok(decoders)
+    }
+
+    /// Whether a file's stages encode a text as the class does.
+    pub(crate) fn agrees(self, normalizers: &[NormalizerStage], splits: &[SplitterStage]) -> bool {
+        let agrees_on_form = match (self, normalizers) {
+            (Self::GptNeoX { .. }, [NormalizerStage::Library(NormalizerWrapper::NFC(_))]) => true,
+            (Self::GptNeoX { .. }, _) => false,
+            (Self::Llama { .. } | Self::Gpt2 { .. }, found) => found.is_empty(),
+        };
+        let agrees_on_words = match (self.splitter(), splits) {
+            (
+                PreTokenizerWrapper::ByteLevel(own),
+                [SplitterStage::Library(PreTokenizerWrapper::ByteLevel(found))],
+            ) => (own.add_prefix_space, own.use_regex) == (found.add_prefix_space, found.use_regex),
+            (own, [SplitterStage::Library(found)]) => own == *found,
+            _ => false,
+        };
+        agrees_on_form && agrees_on_words
+    }
+}
+
+/// What Python takes for true.
+pub(crate) fn is_true(value: &Value) -> bool {
+    match value {
+        Value::Null => false,
+        Value::Bool(value) => *value,
+        Value::Number(value) => value.as_f64() != Some(0.0),
+        Value::String(value) => !value.is_empty(),
+        Value::Array(values) => !values.is_empty(),
+        Value::Object(values) => !values.is_empty(),
+    }
+}
+
+#[cfg(test)]
+mod tests;
