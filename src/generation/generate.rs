@@ -142,6 +142,8 @@ impl<'a, B: VlmBackend, S: BorrowMut<Sequence<B>>> Generation<'a, B, S> {
         let prompt_ids = prompt.as_ref().map(|prompt| prompt.token_ids.clone());
         sampler.prompt = prompt_ids.unwrap_or_default();
         sampler.end_ids = options.stop.end_of_text_ids.clone();
+        sampler.end_ids.sort_unstable();
+        sampler.end_ids.dedup();
         sampler.max_new_tokens = options.max_new_tokens;
         let text = TextStream::new(tokenizer, &options.stop.stop_strings)?;
         Ok(Self {

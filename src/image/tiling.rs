@@ -4,7 +4,7 @@ use super::any_resolution::AnyResolution;
 use super::preprocess::PreprocessConfig;
 use super::resample::{Axis, CHANNELS, Resize, resample};
 use super::splitting::Splitting;
-use super::{ImageInput, ImageSize, PixelValues, ResampleFilter};
+use super::{ImageInput, ImageSize, PixelValues, ResampleFilter, ResizeTo};
 use crate::error::Result;
 
 /// How a picture is cut.
@@ -48,6 +48,28 @@ impl PreprocessConfig {
         match self.tiling.as_ref()? {
             Tiling::Splitting(splitting) => splitting.grid(self.resized(size)),
             Tiling::AnyResolution(any) => Some(any.grid(size)),
+        }
+    }
+
+    /// The most tiles that a picture can become, the one of the whole picture among them.
+    pub(crate) fn max_tiles(&self) -> usize {
+        let tile = self.tiling.as_ref().map_or(1, Tiling::tile);
+        let side = |pixels: usize| pixels.div_ceil(tile);
+        match &self.tiling {
+            None => 1,
+            Some(Tiling::Splitting(splitting)) if !splitting.is_split => 1,
+            Some(Tiling::Splitting(_)) => match self.resize {
+                Some((ResizeTo::Exact(size), _)) => side(size.height) * side(size.width) + 1,
+                Some((ResizeTo::LongestEdge(edge), _)) => side(edge) * side(edge) + 1,
+                // No splitting is read with another, for nothing would bound it.
+                Some((ResizeTo::ShortestEdge(_) | ResizeTo::ShortestEdgeWithin { .. }, _))
+                | None => usize::MAX,
+            },
+            Some(Tiling::AnyResolution(any)) => {
+                let sizes = any.pinpoints.iter();
+                let most = sizes.map(|size| side(size.height) * side(size.width)).max();
+                most.unwrap_or(0) + 1
+            }
         }
     }
 

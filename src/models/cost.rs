@@ -13,6 +13,17 @@ use crate::nn::{EncoderSizes, LlamaConfig, MlpKind, QFormerConfig};
 /// at 448 pixels.
 const TILE_BYTES: f64 = (256_u64 << 20) as f64;
 
+/// Bytes of activations that tiles which go through an encoder together may have.
+const BYTES_AT_ONCE: f64 = (512_u64 << 20) as f64;
+
+/// Rows of all tiles of a picture: each costs a multiplication with every parameter. 37 tiles of
+/// SigLIP at 384 pixels have 27,000.
+const PICTURE_ROWS: f64 = 65_536.0;
+
+/// Multiplications of the attention within all tiles of a picture, as [`TILE_WORK`]. SmolVLM-256M,
+/// small beside its 17 tiles, has 4,400 a parameter.
+const PICTURE_WORK: [f64; 2] = [6.4e10, 16_384.0];
+
 /// Multiplications of the attention between the patches of one tile, with as many for each softmax
 /// as it takes time: what any model may have, and what each parameter pays for. SigLIP has 300 a
 /// parameter at 512 pixels.
@@ -47,35 +58,40 @@ impl ModelConfig {
         require("bytes for the keys and values of an answer", found, limit)
     }
 
-    fn require_affordable_tile(&self, vision: &VisionConfig, allowance: f64) -> Result<()> {
-        let sizes = vision.encoder.sizes();
-        let EncoderSizes {
-            num_rows,
-            hidden_size,
-            intermediate_size,
-            ..
-        } = sizes;
-        let projected = match &vision.projector {
-            ProjectorConfig::Linear(config) => config.hidden_size,
-            ProjectorConfig::Mlp(config) => config.hidden_size.max(config.vision_hidden_size),
-            ProjectorConfig::Merge(config) => config.hidden_size,
-            ProjectorConfig::PixelShuffle(config) => config.hidden_size,
-            ProjectorConfig::AnyResolution(config) => {
-                config.mlp.hidden_size.max(config.mlp.vision_hidden_size)
-            }
-            ProjectorConfig::QFormer(config) => {
-                require_affordable_queries(config, allowance)?;
-                config.hidden_size
-            }
+    /// Holds what all tiles of a picture take against the usual limits, `allowance` times, where a
+    /// picture becomes at most so many.
+    ///
+    /// # Errors
+    ///
+    /// As [`require_affordable`](Self::require_affordable).
+    pub(crate) fn require_affordable_tiles(&self, max_tiles: usize, allowance: f64) -> Result<()> {
+        let Some(vision) = &self.vision else {
+            return Ok(());
         };
-        let width = [3 * hidden_size, intermediate_size, projected];
-        let width = width.into_iter().max().unwrap_or(0);
-        let found = 4.0 * num_rows as f64 * width as f64;
+        let (sizes, tiles) = (vision.encoder.sizes(), max_tiles as f64);
+        let found = tiles * sizes.num_rows as f64;
+        require("rows for a picture", found, allowance * PICTURE_ROWS)?;
+        let limit = allowance * line(PICTURE_WORK, encoder_parameters(&sizes));
+        let found = tiles * attention_work(&sizes);
+        require("multiplications for a picture", found, limit)
+    }
+
+    /// Tiles that may go through the encoder together.
+    pub(crate) fn tiles_at_once(&self) -> usize {
+        let per_tile = self.vision.as_ref().map_or(1.0, tile_bytes);
+        ((BYTES_AT_ONCE / per_tile) as usize).max(1)
+    }
+
+    fn require_affordable_tile(&self, vision: &VisionConfig, allowance: f64) -> Result<()> {
+        if let ProjectorConfig::QFormer(config) = &vision.projector {
+            require_affordable_queries(config, allowance)?;
+        }
         require(
             "bytes for one tile of a picture",
-            found,
+            tile_bytes(vision),
             allowance * TILE_BYTES,
         )?;
+        let sizes = vision.encoder.sizes();
         let found = attention_work(&sizes);
         let limit = allowance * line(TILE_WORK, encoder_parameters(&sizes));
         require("multiplications for one tile of a picture", found, limit)
@@ -95,6 +111,28 @@ impl ModelConfig {
         // Each token sees those before it: half of the square.
         (2.0 * limit / (heads * per_pair)).sqrt() as usize
     }
+}
+
+/// Bytes of the widest activation of one tile.
+fn tile_bytes(vision: &VisionConfig) -> f64 {
+    let EncoderSizes {
+        num_rows,
+        hidden_size,
+        intermediate_size,
+        ..
+    } = vision.encoder.sizes();
+    let projected = match &vision.projector {
+        ProjectorConfig::Linear(config) => config.hidden_size,
+        ProjectorConfig::Mlp(config) => config.hidden_size.max(config.vision_hidden_size),
+        ProjectorConfig::Merge(config) => config.hidden_size,
+        ProjectorConfig::PixelShuffle(config) => config.hidden_size,
+        ProjectorConfig::AnyResolution(config) => {
+            config.mlp.hidden_size.max(config.mlp.vision_hidden_size)
+        }
+        ProjectorConfig::QFormer(config) => config.hidden_size,
+    };
+    let width = (3 * hidden_size).max(intermediate_size).max(projected);
+    4.0 * num_rows as f64 * width as f64
 }
 
 /// Queries and the longest question go through the layers of a Q-Former together.
@@ -219,7 +257,26 @@ mod tests {
                 format!(r#"{{"text_config": {{}}, "vision_config": {json}, "scale_factor": 1}}"#);
             let config = config(family, &json);
             config.require_affordable(0.5).expect(&json);
+            // 16 tiles and the whole picture: all that SmolVLM makes of one.
+            config.require_affordable_tiles(17, 0.5).expect(&json);
+            assert!(config.tiles_at_once() >= 8, "{json}");
         }
+    }
+
+    #[test]
+    fn many_tiles_cost_more_than_one_and_do_not_go_through_the_encoder_together() {
+        let json = r#"{"text_config": {}, "vision_config": {"hidden_size": 8, "intermediate_size": 65536,
+            "num_attention_heads": 1, "image_size": 308, "patch_size": 14}, "scale_factor": 1}"#;
+        let config = config("idefics3", json);
+        config.require_affordable(1.0).expect("one tile is cheap");
+        assert!(config.tiles_at_once() <= 4);
+        config
+            .require_affordable_tiles(17, 1.0)
+            .expect("a picture of some tiles");
+        let refused = config.require_affordable_tiles(257, 1.0);
+        let refused = refused.expect_err("484 rows each");
+        let is_expected = matches!(refused, crate::Error::Config(ConfigError::TooCostly { .. }));
+        assert!(is_expected, "{refused}");
     }
 
     #[test]

@@ -29,7 +29,51 @@ pub struct GenerationConfig {
     pub not_followed: Vec<&'static str>,
 }
 
+/// Settings that `config.json` may hold where there is no file for them: those of older checkpoints.
+/// Not `max_length`, which files of that time state without meaning it.
+const OF_OLDER: [&str; 23] = [
+    "do_sample",
+    "num_beams",
+    "early_stopping",
+    "length_penalty",
+    "temperature",
+    "top_k",
+    "top_p",
+    "min_p",
+    "sequence_bias",
+    "encoder_repetition_penalty",
+    "repetition_penalty",
+    "no_repeat_ngram_size",
+    "encoder_no_repeat_ngram_size",
+    "bad_words_ids",
+    "min_length",
+    "min_new_tokens",
+    "max_new_tokens",
+    "forced_bos_token_id",
+    "forced_eos_token_id",
+    "exponential_decay_length_penalty",
+    "suppress_tokens",
+    "begin_suppress_tokens",
+    "stop_strings",
+];
+
 impl GenerationConfig {
+    /// What `config.json` says of answers where there is no `generation_config.json`: first the whole
+    /// model's part of it, then that of its decoder.
+    ///
+    /// # Errors
+    /// As [`parse`](Self::parse).
+    pub(super) fn of_config(config: &Map<String, Value>) -> Result<Self> {
+        let of_decoder = config.get("text_config").and_then(Value::as_object);
+        let is_said = |value: &&Value| !value.is_null();
+        let found = OF_OLDER.iter().filter_map(|name| {
+            let of_whole = config.get(*name).filter(is_said);
+            let value = of_whole.or_else(|| of_decoder?.get(*name).filter(is_said))?;
+            Some(((*name).to_string(), value.clone()))
+        });
+        Self::parse(&found.collect())
+    }
+
     /// # Errors
     /// A [`ConfigError`](crate::ConfigError) for a field of another type than its own.
     pub(super) fn parse(object: &Map<String, Value>) -> Result<Self> {
@@ -44,8 +88,9 @@ impl GenerationConfig {
         Ok(Self {
             sampling,
             rules: rules(&fields)?,
-            max_new_tokens: fields.count("max_new_tokens", 1..=MOST)?,
-            max_length: fields.count("max_length", 0..=MOST)?,
+            // What is longer than the context is cut to it.
+            max_new_tokens: fields.count("max_new_tokens", 1..=usize::MAX)?,
+            max_length: fields.count("max_length", 0..=usize::MAX)?,
             stop_strings: strings(&fields, "stop_strings")?,
             eos_token_ids: fields.token_ids("eos_token_id")?,
             not_followed: not_followed(object, samples),
@@ -58,10 +103,11 @@ fn sample_options(fields: &Fields<'_>) -> Result<SampleOptions> {
     let number = |name, default: f64| -> Result<f32> {
         Ok(fields.number(name, f64::MIN..=f64::MAX)?.unwrap_or(default) as f32)
     };
-    let top_k = fields.count("top_k", 0..=usize::MAX)?.unwrap_or(50);
+    // Others than `transformers` write -1 for all.
+    let top_k = number("top_k", 50.0)?;
     Ok(SampleOptions {
         temperature: number("temperature", 1.0)?,
-        top_k: (top_k > 0).then_some(top_k),
+        top_k: (top_k > 0.0).then_some(top_k as usize),
         // At 0 the likeliest one stays, as at the smallest share; above 1 all do.
         top_p: number("top_p", 1.0)?.clamp(f32::MIN_POSITIVE, 1.0),
         min_p: number("min_p", 0.0)?,
@@ -232,6 +278,40 @@ mod tests {
             panic!("the file asks for drawing");
         };
         assert_eq!((options.top_k, options.temperature), (None, 1.0));
+    }
+
+    #[test]
+    fn a_top_k_below_one_stands_for_every_token() {
+        for top_k in ["0", "-1"] {
+            let json =
+                format!(r#"{{"do_sample": true, "top_k": {top_k}, "max_length": 1000000000}}"#);
+            let config = parse(&json);
+            assert_eq!(config.max_length, Some(1_000_000_000));
+            let Sampling::Sample(options) = config.sampling else {
+                panic!("the file asks for drawing");
+            };
+            assert_eq!(options.top_k, None);
+        }
+    }
+
+    #[test]
+    fn without_a_file_the_configuration_counts_and_then_that_of_the_decoder() {
+        let config = r#"{"repetition_penalty": 1.9, "no_repeat_ngram_size": null, "max_length": 20,
+            "vocab_size": 3, "text_config": {"repetition_penalty": 1.1, "no_repeat_ngram_size": 3}}"#;
+        let object = serde_json::from_str(config).expect("an object");
+        let rules = LogitRules {
+            repetition_penalty: 1.9,
+            no_repeat_ngram_size: 3,
+            ..LogitRules::default()
+        };
+        let expected = GenerationConfig {
+            rules,
+            ..GenerationConfig::default()
+        };
+        assert_eq!(
+            GenerationConfig::of_config(&object).expect("sound"),
+            expected
+        );
     }
 
     #[test]

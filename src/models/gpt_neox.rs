@@ -39,6 +39,10 @@ const KEYS: &[KeyRule] = &[
     KeyRule::rename_prefix("gpt_neox.final_layer_norm.", "decoder.norm."),
     KeyRule::rename_prefix("gpt_neox.", "decoder."),
     KeyRule::rename_prefix("embed_out.", "decoder.lm_head."),
+    // As a model without its head is saved.
+    KeyRule::rename_prefix("embed_in.", "decoder.embed_tokens."),
+    KeyRule::rename_prefix("final_layer_norm.", "decoder.norm."),
+    KeyRule::rename_prefix("layers.", "decoder.layers."),
     KeyRule::rename_part(QUERY_KEY_VALUE, "self_attn.qkv_proj."),
     KeyRule::rename_part("attention.dense.", "self_attn.o_proj."),
     KeyRule::rename_part("mlp.dense_h_to_4h.", "mlp.fc1."),

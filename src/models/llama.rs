@@ -29,6 +29,10 @@ const KEYS: &[KeyRule] = &[
     KeyRule::ignore_suffix("rotary_emb.inv_freq"),
     KeyRule::rename_prefix("model.", "decoder."),
     KeyRule::rename_prefix("lm_head.", "decoder.lm_head."),
+    // As a model without its head is saved.
+    KeyRule::rename_prefix("embed_tokens.", "decoder.embed_tokens."),
+    KeyRule::rename_prefix("layers.", "decoder.layers."),
+    KeyRule::rename_prefix("norm.", "decoder.norm."),
     QKV,
     GATE_UP,
 ];

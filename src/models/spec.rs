@@ -3,6 +3,8 @@
 use std::fs;
 use std::path::Path;
 
+use serde_json::{Map, Value};
+
 use super::fields::Fields;
 use super::generation_config::GenerationConfig;
 use super::model_file::read_object;
@@ -48,11 +50,11 @@ impl ModelSpec {
             true => read_object(path, "config.json")?,
             false => None,
         };
-        let mut spec = match object {
-            Some(object) => Self::of_folder(path, &Fields::new(&object))?,
+        let mut spec = match &object {
+            Some(object) => Self::of_folder(path, &Fields::new(object))?,
             None => Self::of_project(path)?,
         };
-        spec.read_generation_config()?;
+        spec.read_generation_config(object.as_ref())?;
         Ok(spec)
     }
 
@@ -91,11 +93,14 @@ impl ModelSpec {
         })
     }
 
-    fn read_generation_config(&mut self) -> Result<()> {
+    /// `generation_config.json` says how answers are made, and without that file `config.json`.
+    fn read_generation_config(&mut self, config: Option<&Map<String, Value>>) -> Result<()> {
         let folder = &self.files.text;
-        let generation = read_object(folder, "generation_config.json")?;
-        let generation = generation.as_ref().map(GenerationConfig::parse);
-        self.generation = generation.transpose()?.unwrap_or_default();
+        self.generation = match (read_object(folder, "generation_config.json")?, config) {
+            (Some(object), _) => GenerationConfig::parse(&object)?,
+            (None, Some(config)) => GenerationConfig::of_config(config)?,
+            (None, None) => GenerationConfig::default(),
+        };
         for name in &self.generation.not_followed {
             log::warn!(
                 "{}: generation_config.json sets `{name}`, which is not followed",

@@ -19,15 +19,28 @@ pub struct VisionLanguageModel<B: Backend> {
 }
 
 impl<B: VlmBackend> VisionLanguageModel<B> {
-    /// The features of prepared tiles; `None` for a model that reads text only, or where `go_on`
-    /// broke between two layers of the encoder.
+    /// The features of prepared tiles, at most `at_once` of which go through the encoder together;
+    /// `None` for a model that reads text only, or where `go_on` broke between two layers of the
+    /// encoder.
     ///
     /// # Shapes
     /// - `tiles`: `[num_tiles, 3, image_size, image_size]`
     /// - output: `[num_tiles, num_features, vision_hidden_size]`
-    pub fn image_features(&self, tiles: Tensor<B, 4>, go_on: GoOn<'_>) -> Option<Tensor<B, 3>> {
+    pub fn image_features(
+        &self,
+        tiles: Tensor<B, 4>,
+        at_once: usize,
+        go_on: GoOn<'_>,
+    ) -> Option<Tensor<B, 3>> {
         let encoder = self.visual_encoder.as_ref()?;
-        encoder.forward_while(tiles, go_on)
+        if tiles.dims()[0] <= at_once {
+            return encoder.forward_while(tiles, go_on);
+        }
+        let parts = tiles.split(at_once, 0).into_iter();
+        let features: Option<Vec<_>> = parts
+            .map(|part| encoder.forward_while(part, go_on))
+            .collect();
+        Some(Tensor::cat(features?, 0))
     }
 
     /// Whether the rows of a picture depend on the question: they are then made behind each prompt,

@@ -212,7 +212,8 @@ impl<B: VlmBackend> MultimodalPipeline<B> {
         let tiles = tiles.cast(inner.parts.spec.config.decoder.compute);
         let model = &inner.parts.model;
         let (content, kernels) = KernelTrace::collect(|| {
-            let features = model.image_features(tiles, go_on)?;
+            let at_once = inner.parts.spec.config.tiles_at_once();
+            let features = model.image_features(tiles, at_once, go_on)?;
             match model.reads_question() {
                 true => Some(ImageContent::Features(features)),
                 false => {

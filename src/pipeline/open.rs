@@ -52,6 +52,11 @@ impl<B: VlmBackend> ModelParts<B> {
         let context_length = context_length(&spec, options)?;
         let text_processor = open_text_processor(&source, &spec)?;
         let preprocess = open_preprocess(&spec)?;
+        if let Some(preprocess) = &preprocess {
+            let max_tiles = preprocess.max_tiles();
+            spec.config
+                .require_affordable_tiles(max_tiles, options.size_allowance.0)?;
+        }
         let mut checkpoint = source.into_checkpoint(&spec)?;
         spec.config.settle_head(&checkpoint)?;
         for adapter in &options.adapters {
@@ -131,7 +136,8 @@ pub(super) fn open_text_processor(source: &ModelSource, spec: &ModelSpec) -> Res
     let (mut tokenizer, chat_template) = match source {
         ModelSource::Files(_) => {
             let folder = &spec.files.text;
-            (Tokenizer::open(folder)?, ChatTemplate::open(folder)?)
+            let chat_template = ChatTemplate::open(folder, spec.config.vision.is_some())?;
+            (Tokenizer::open(folder)?, chat_template)
         }
         ModelSource::Gguf(model) => {
             let template = model.chat_template().map(ChatTemplate::new);

@@ -103,9 +103,11 @@ impl<B: VlmBackend> MultimodalPipeline<B> {
         let mut stop_strings = settings.stop.clone();
         stop_strings.extend(of_template.iter().map(|stop| (*stop).to_string()));
         stop_strings.extend(of_checkpoint.stop_strings.iter().cloned());
-        let mut end_of_text_ids = spec.config.eos_token_ids.clone();
-        let eos_id = text_processor.tokenizer.eos_id();
-        end_of_text_ids.extend(eos_id.filter(|id| !spec.config.eos_token_ids.contains(id)));
+        // `generate` of transformers never asks the tokenizer; here it is better than no end at all.
+        let end_of_text_ids = match spec.config.eos_token_ids.as_slice() {
+            [] => text_processor.tokenizer.eos_id().into_iter().collect(),
+            ids => ids.to_vec(),
+        };
         let rules = settings.rules.as_ref().unwrap_or(&of_checkpoint.rules);
         Ok(GenerationOptions {
             sampling: settings.sampling.unwrap_or(of_checkpoint.sampling),

@@ -64,8 +64,8 @@ impl ChatTemplate {
     ///
     /// [`TemplateError`] when the template is too long, is not Jinja, or none of several is named
     /// `default`; [`Error::Io`](crate::Error::Io) when a file cannot be read.
-    pub fn open(folder: &Path) -> Result<Option<Self>> {
-        source::find(folder)?
+    pub fn open(folder: &Path, reads_pictures: bool) -> Result<Option<Self>> {
+        source::find(folder, reads_pictures)?
             .map(|source| Self::new(&source))
             .transpose()
     }

@@ -12,7 +12,7 @@ pub(in crate::generation) struct Answered<'a> {
     pub(in crate::generation) prompt: &'a [u32],
     /// Tokens of the answer so far.
     pub(in crate::generation) answer: &'a [u32],
-    /// Tokens that end an answer.
+    /// Tokens that end an answer, in order.
     pub(in crate::generation) end_ids: &'a [u32],
     /// Most tokens of the answer.
     pub(in crate::generation) max_new_tokens: usize,
@@ -53,7 +53,7 @@ impl LogitRules {
     }
 
     fn forbid_words(&self, scores: &mut [f32], seen: &[u32], end_ids: &[u32]) {
-        let is_end = |word: &[u32]| matches!(word, [id] if end_ids.contains(id));
+        let is_end = |word: &[u32]| matches!(word, [id] if end_ids.binary_search(id).is_ok());
         let words = self.bad_words_ids.iter().filter(|word| !is_end(word));
         for last in words.filter_map(|word| completed(word, seen)) {
             add(scores, last, NEVER);

@@ -189,7 +189,7 @@ fn a_message_prints_its_role_first_as_in_python() {
 fn a_folder_without_a_template_is_no_error() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     assert!(
-        ChatTemplate::open(folder.path())
+        ChatTemplate::open(folder.path(), true)
             .expect("no file is no error")
             .is_none()
     );
