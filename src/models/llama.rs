@@ -216,7 +216,10 @@ pub(super) fn rope_config(
         log::warn!("config.json sets `rope_theta` to {outer} and, where it counts, to {inner}");
     }
     let scaling = match &parameters {
-        Some(parameters) => rope_scaling(parameters, max_position_embeddings)?,
+        Some(parameters) => {
+            let outer = fields.count(ORIGINAL_POSITIONS, 1..=MAX_POSITIONS)?;
+            rope_scaling(parameters, max_position_embeddings, outer)?
+        }
         None => RopeScaling::Default,
     };
     Ok(RopeConfig {
@@ -232,7 +235,14 @@ pub(super) fn rope_parameters<'a>(fields: &Fields<'a>) -> Result<Option<Fields<'
     fields.object(fields.spelling("rope_scaling", "rope_parameters"))
 }
 
-fn rope_scaling(fields: &Fields<'_>, max_position_embeddings: usize) -> Result<RopeScaling> {
+const ORIGINAL_POSITIONS: &str = "original_max_position_embeddings";
+
+/// The trained context that stands outside of `fields` counts more than the one in them.
+fn rope_scaling(
+    fields: &Fields<'_>,
+    max_position_embeddings: usize,
+    outer_original: Option<usize>,
+) -> Result<RopeScaling> {
     let name = if fields.text("rope_type")?.is_some() {
         "rope_type"
     } else {
@@ -243,9 +253,9 @@ fn rope_scaling(fields: &Fields<'_>, max_position_embeddings: usize) -> Result<R
         let missing = || fields.out_of_range(name, "missing", "a number above 0");
         found.ok_or_else(missing)
     };
-    let original = || {
-        let name = "original_max_position_embeddings";
-        fields.count(name, 1..=MAX_POSITIONS)
+    let original = || -> Result<usize> {
+        let inner = fields.count(ORIGINAL_POSITIONS, 1..=MAX_POSITIONS)?;
+        Ok(outer_original.or(inner).unwrap_or(max_position_embeddings))
     };
     match fields.text(name)? {
         None | Some("default") => Ok(RopeScaling::Default),
@@ -271,7 +281,7 @@ fn rope_scaling(fields: &Fields<'_>, max_position_embeddings: usize) -> Result<R
                 factor: positive("factor")?,
                 low_freq_factor,
                 high_freq_factor,
-                original_max_position_embeddings: original()?.unwrap_or(max_position_embeddings),
+                original_max_position_embeddings: original()?,
             })
         }
         Some(found) => {

@@ -24,6 +24,8 @@ laws![
     links_out_of_the_folder_are_followed_unless_it_is_a_strangers,
     the_model_type_decides_where_the_architecture_is_spelled_otherwise,
     settings_as_python_writes_them_are_read,
+    weights_of_a_model_without_its_head_need_no_prefix,
+    settings_of_answers_may_stand_in_the_models_own_file,
 ];
 
 /// One file of weights, tied to nothing.
@@ -268,6 +270,40 @@ fn settings_as_python_writes_them_are_read<B: VlmBackend>() -> Result<()> {
     Ok(())
 }
 
+fn weights_of_a_model_without_its_head_need_no_prefix<B: VlmBackend>() -> Result<()> {
+    let expected = answer::<B>(&model_folder(TEXT))?;
+    let found = answer_of::<B>(TEXT, |folder| {
+        let mut file = SafetensorsFile::read(&folder.join(FILE));
+        let names: Vec<String> = file.header.keys().cloned().collect();
+        for name in names {
+            if let Some(bare) = name.strip_prefix("model.") {
+                file.rename(&name, bare);
+            }
+        }
+        file.write();
+    })?;
+    assert_eq!(found, expected);
+    Ok(())
+}
+
+fn settings_of_answers_may_stand_in_the_models_own_file<B: VlmBackend>() -> Result<()> {
+    let first = answer::<B>(&model_folder(TEXT))?[0];
+    let suppressed = |folder: &Path| {
+        edit_json(&folder.join("config.json"), |config| {
+            config["suppress_tokens"] = json!([first]);
+        });
+    };
+    let found = answer_of::<B>(TEXT, |folder| {
+        fs::remove_file(folder.join("generation_config.json")).expect("the fixture has this file");
+        suppressed(folder);
+    })?;
+    assert!(!found.contains(&first), "{found:?}");
+    // The file of its own counts alone.
+    let found = answer_of::<B>(TEXT, suppressed)?;
+    assert_eq!(found[0], first);
+    Ok(())
+}
+
 #[test]
 fn of_two_spellings_of_a_setting_the_one_of_transformers_counts() -> Result<()> {
     let folder = tempfile::tempdir()?;
@@ -286,6 +322,18 @@ fn of_two_spellings_of_a_setting_the_one_of_transformers_counts() -> Result<()> 
         "model_type": "llama", "rope_scaling": {}, "rope_parameters": theta, "rope_theta": 7.0
     });
     assert_eq!(read(empty)?.decoder.rope, new.decoder.rope);
+
+    let llama3 = |inner: usize| {
+        json!({
+            "rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
+            "original_max_position_embeddings": inner
+        })
+    };
+    let inner = read(json!({"model_type": "llama", "rope_scaling": llama3(64)}))?;
+    let outer = json!({
+        "model_type": "llama", "rope_scaling": llama3(512), "original_max_position_embeddings": 64
+    });
+    assert_eq!(read(outer)?.decoder.rope, inner.decoder.rope);
 
     let image_token = |config: serde_json::Value| {
         let vision = read(config)?.vision;
