@@ -52,14 +52,14 @@ pub(crate) fn cases<B: VlmBackend>() -> Vec<Case> {
         case!(
             "a template that is a number",
             "chat_template.json",
-            |at| open_with_file::<B>(TEXT, at, "chat_template.json", r#"{"chat_template": 7}"#),
+            |at| open_with_file::<B>(LLAVA, at, "chat_template.json", r#"{"chat_template": 7}"#),
             Error::Template(TemplateError::Malformed { .. })
         ),
         case!(
             "templates of which none is the default",
             "tool_use",
             |at| open_with_file::<B>(
-                TEXT,
+                LLAVA,
                 at,
                 "chat_template.json",
                 r#"{"chat_template": {"tool_use": "a"}}"#
