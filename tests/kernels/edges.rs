@@ -37,7 +37,7 @@ fn a_transposed_weight_falls_back_and_says_so() {
             .refusals()
             .map(|(kernel, refused)| (kernel, refused.to_string()))
             .next(),
-        Some(("linear", "a weight with strides [1, 5]".to_string()))
+        Some(("linear", "a matrix with strides [1, 5]".to_string()))
     );
 }
 
