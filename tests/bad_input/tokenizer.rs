@@ -14,8 +14,15 @@ const MODEL: &str = "tokenizer.model";
 
 fn open_with<B: VlmBackend>(folder: &Path, pointer: &str, value: Value) -> Result<()> {
     open_damaged::<B>(TEXT, folder, |folder| {
+        take_every_stage(folder);
         set(&folder.join(FILE), pointer, value)
     })
+}
+
+/// Lets the file speak: the class that the fixture names has stages of its own.
+fn take_every_stage(folder: &Path) {
+    let config = folder.join("tokenizer_config.json");
+    set(&config, "/tokenizer_class", json!("TokenizersBackend"));
 }
 
 /// Adds a token to a `tokenizer.json`.
@@ -74,6 +81,7 @@ fn hostile_files<B: VlmBackend>() -> Vec<Case> {
                 copy_model(TEXT, at);
                 let doubling = replace(json!({"String": "q"}), "qq");
                 let doubling = stages("Sequence", "normalizers", &doubling, 30);
+                take_every_stage(at);
                 set(&at.join(FILE), "/normalizer", doubling);
                 ask_damaged::<B>(at, "q")
             },
@@ -152,9 +160,7 @@ fn hostile_files<B: VlmBackend>() -> Vec<Case> {
                 let split = json!({"type": "Split", "pattern": {"Regex": ".*[^A-Z]|[A-Z]"},
                     "behavior": "Isolated", "invert": false});
                 set(&at.join(FILE), "/pre_tokenizer", split);
-                // Its class would cut the text by itself.
-                let config = at.join("tokenizer_config.json");
-                set(&config, "/tokenizer_class", json!("TokenizersBackend"));
+                take_every_stage(at);
                 ask_damaged::<B>(at, &"A".repeat(1 << 18))
             },
             Error::Tokenizer(TokenizerError::Encode { .. })
