@@ -90,7 +90,7 @@ impl LoadOptions {
     /// What linear and embedding weights are kept in. Activations, norms and sums are f32.
     ///
     /// As stored, a model takes the memory of its file, and gives the numbers that it gives in f32.
-    /// [`MatrixType::Q8`] and [`MatrixType::Q4`] round the decoder to 8.5 and 5 bits an element.
+    /// [`MatrixType::Q8`] and [`MatrixType::Q4`] round the decoder to 8.5 and 4.5 bits an element.
     #[must_use]
     pub fn with_weights(mut self, weights: impl Into<MatrixType>) -> Self {
         self.weights = weights.into();

@@ -25,8 +25,7 @@ pub enum MatrixType {
     /// Rows that are no whole groups are kept as stored too, and what is stored in as few bits or
     /// fewer; the report names the first.
     Q8,
-    /// As [`Q8`](Self::Q8), with the layers of the decoder in [`PackedType::Q4WithMinimum`]: 5 bits an
-    /// element, and a minimum finds most groups a finer grid than codes around zero. Its head and its
+    /// As [`Q8`](Self::Q8), with the layers of the decoder in [`PackedType::Q4`]. Its head and its
     /// table of embeddings are in [`PackedType::Q8`]: what they round goes straight into the logits.
     Q4,
 }
@@ -72,7 +71,7 @@ impl MatrixType {
         match (self, matrix_use) {
             (Self::Q8, MatrixUse::DecoderLayer | MatrixUse::Vocabulary)
             | (Self::Q4, MatrixUse::Vocabulary) => Some(PackedType::Q8),
-            (Self::Q4, MatrixUse::DecoderLayer) => Some(PackedType::Q4WithMinimum),
+            (Self::Q4, MatrixUse::DecoderLayer) => Some(PackedType::Q4),
             _ => None,
         }
     }
@@ -142,7 +141,7 @@ mod tests {
     use super::*;
 
     const Q8: KeptType = KeptType::Packed(PackedType::Q8);
-    const Q4: KeptType = KeptType::Packed(PackedType::Q4WithMinimum);
+    const Q4: KeptType = KeptType::Packed(PackedType::Q4);
     const BF16: KeptType = KeptType::Floats(WeightType::BF16);
     const ANY: Role = Role::Matrix(MatrixUse::Other);
 

@@ -38,10 +38,7 @@ fn the_decoder_is_packed_and_the_rest_stays_as_it_is_stored<B: VlmBackend>() -> 
     for matrices in [MatrixType::Q8, MatrixType::Q4] {
         let packed = open_packed::<B>(matrices)?;
         let report = packed.load_report();
-        let (q8, q4) = (
-            kept(&packed, PackedType::Q8),
-            kept(&packed, PackedType::Q4WithMinimum),
-        );
+        let (q8, q4) = (kept(&packed, PackedType::Q8), kept(&packed, PackedType::Q4));
         let vocabulary = match matrices {
             MatrixType::Q8 => q8 - layers,
             _ => q8,
