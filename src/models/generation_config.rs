@@ -31,7 +31,7 @@ pub struct GenerationConfig {
 
 /// Settings that `config.json` may hold where there is no file for them: those of older checkpoints.
 /// Not `max_length`, which files of that time state without meaning it.
-const OF_OLDER: [&str; 23] = [
+const OF_OLDER: [&str; 25] = [
     "do_sample",
     "num_beams",
     "early_stopping",
@@ -51,9 +51,11 @@ const OF_OLDER: [&str; 23] = [
     "max_new_tokens",
     "forced_bos_token_id",
     "forced_eos_token_id",
+    "remove_invalid_values",
     "exponential_decay_length_penalty",
     "suppress_tokens",
     "begin_suppress_tokens",
+    "renormalize_logits",
     "stop_strings",
 ];
 

@@ -57,8 +57,11 @@ enum ContentForm {
 impl ChatTemplate {
     /// Opens the chat template of a model folder, or returns `None` where there is none.
     ///
-    /// Looks into `chat_template.jinja`, `chat_template.json`, `processor_config.json` and
-    /// `tokenizer_config.json`; of several templates takes the one named `default`.
+    /// Looks where `transformers` 5 does: for a model that `reads_pictures` into `processor_config.json`,
+    /// `chat_template.json`, `chat_template.jinja`, `additional_chat_templates/default.jinja` and
+    /// `tokenizer_config.json`, in this order; for another as its tokenizer does, into the additional
+    /// one, `chat_template.jinja` and `tokenizer_config.json`. Of several templates in a file it takes
+    /// the one named `default`.
     ///
     /// # Errors
     ///
