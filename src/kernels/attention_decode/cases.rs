@@ -135,6 +135,10 @@ fn bench_cases<B: VlmBackend>() -> Vec<Case<B>> {
             "smollm-135m, 8 rows of 512 positions",
             step(smollm, &[512; 8]),
         ),
+        (
+            "vicuna-13b, 1024 positions, F16 cache",
+            half(step(heads(40, 40, 128), &[1024])),
+        ),
     ];
     problems
         .into_iter()

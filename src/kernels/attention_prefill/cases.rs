@@ -344,6 +344,14 @@ fn bench_cases<B: VlmBackend>() -> Vec<Case<B>> {
             of_lengths(heads(32, 32, 128), 640, &[640]),
         ),
         causal(
+            "vicuna-13b, 640 new",
+            of_lengths(heads(40, 40, 128), 640, &[640]),
+        ),
+        causal(
+            "llama-3-8b, 1024 new",
+            of_lengths(heads(32, 8, 128), 1024, &[1024]),
+        ),
+        causal(
             "mistral-7b, 512 new in a ring of 4096",
             AttentionProblem::of_views(
                 heads(32, 8, 128),
@@ -355,6 +363,15 @@ fn bench_cases<B: VlmBackend>() -> Vec<Case<B>> {
         bidirectional(
             "siglip base at 512 pixels",
             dense(heads(12, 12, 64), 1, 1024),
+        ),
+        bidirectional(
+            "siglip-so400m at 384 pixels",
+            dense(heads(16, 16, 72), 1, 729),
+        ),
+        bidirectional("eva-g at 224 pixels", dense(heads(16, 16, 88), 1, 257)),
+        bidirectional(
+            "q-former, 32 queries",
+            of_lengths(heads(12, 12, 64), 32, &[257]),
         ),
     ]
 }
