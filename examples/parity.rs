@@ -6,6 +6,8 @@
 //! `reference.safetensors` with the tensors of each stage, `reference.json` with the text and the
 //! tolerance. Exits with 1 when a stage is outside of it.
 
+#[path = "common/along.rs"]
+mod along;
 #[path = "common/fixture.rs"]
 mod fixture;
 
@@ -16,11 +18,12 @@ use anyhow::{Context, Result};
 use burn::tensor::Tensor;
 use burn_vlm::generation::{DecoderInput, InputImage};
 use burn_vlm::kernels::{SplicedRows, VlmBackend};
-use burn_vlm::nn::{LogitsFor, RopePrecision};
+use burn_vlm::nn::RopePrecision;
 use burn_vlm::{AnyPipeline, DeviceName, ImageSpan, MultimodalPipeline, PipelineVisitor};
 use clap::Parser;
 use serde_json::json;
 
+use along::decode_along;
 use fixture::{Fixture, largest_difference, values};
 
 /// Compares every stage with a reference.
@@ -231,8 +234,9 @@ fn compare_decoder<B: VlmBackend>(
         token_ids: prompt.ids,
     };
     let generated = fixture.ids::<i64>("generated_ids")?;
-    let (logits, step_logits) = decode_along(pipeline, &input, &generated)?;
-    stages.push(compare("logits", logits, fixture)?);
+    let (logits, steps) = decode_along(pipeline, &input, &generated)?;
+    stages.push(compare("logits", values(logits)?, fixture)?);
+    let step_logits = values(Tensor::cat(steps, 0))?;
     stages.push(compare("step_logits", step_logits, fixture)?);
     Ok(())
 }
@@ -252,42 +256,6 @@ fn placed<B: VlmBackend>(spans: &[ImageSpan], rows: &Tensor<B, 2>) -> Vec<InputI
         }
     };
     spans.iter().map(place).collect()
-}
-
-/// The logits of every prompt token, and those from which each of `generated` was chosen.
-fn decode_along<B: VlmBackend>(
-    pipeline: &MultimodalPipeline<B>,
-    input: &DecoderInput<B>,
-    generated: &[i64],
-) -> Result<(Vec<f32>, Vec<f32>)> {
-    let decoder = &pipeline.model().decoder;
-    let capacity = input.len() + generated.len();
-    let embed = |ids: &[u32], images| decoder.embed(ids, images);
-    let mut cache = decoder.new_cache(1, capacity, pipeline.device());
-    cache.rotate_for(0, input.len());
-    let images = input.images.iter();
-    let images = images.map(|image| image.place.clone());
-    let embeds = embed(&input.token_ids, images.collect());
-    let all = decoder.prefill(embeds.clone(), &mut cache, 0, LogitsFor::All)?;
-    let logits = values(all.context("logits of every token were asked for")?)?;
-    let vocab_size = decoder.config().vocab_size;
-    let mut step_logits = logits[logits.len() - vocab_size..].to_vec();
-    let mut sequence = embeds;
-    // The last one is read by nobody.
-    let read = generated.split_last().map_or(&[][..], |(_, read)| read);
-    for id in read {
-        let next = embed(&[u32::try_from(*id)?], vec![]);
-        sequence = Tensor::cat(vec![sequence, next.clone()], 0);
-        let [seq_len, _] = sequence.dims();
-        let logits = match cache.rotate_for(0, seq_len) {
-            false => decoder.decode(next, &mut cache, &[0_usize])?,
-            true => decoder
-                .prefill(sequence.clone(), &mut cache, 0, LogitsFor::Last)?
-                .context("the last token's logits were asked for")?,
-        };
-        step_logits.extend(values(logits)?);
-    }
-    Ok((logits, step_logits))
 }
 
 /// Asks the question as a user would, from the crate's own pixels.
