@@ -60,7 +60,7 @@ fn main() -> Result<()> {
         Some(context) => request.user_about(question, context),
         None => request.user(question),
     };
-    let request = arguments.answer.apply(request)?;
+    let request = arguments.answer.apply(request, &arguments.model)?;
     let pipeline = arguments.model.open()?;
     if arguments.json {
         println!("{}", answer_json(&pipeline.answer(&request)?));

@@ -49,9 +49,8 @@ struct Arguments {
 fn main() -> Result<()> {
     let arguments = Arguments::parse();
     // A flag that cannot be served is told now, not at the first question.
-    arguments
-        .answer
-        .apply(AskRequest::<AnyEncodedImage>::new())?;
+    let empty = AskRequest::<AnyEncodedImage>::new();
+    arguments.answer.apply(empty, &arguments.model)?;
     let pipeline = arguments.model.open()?;
     let mut chat = Chat::new(&pipeline, &arguments);
     for path in &arguments.images {
@@ -98,8 +97,7 @@ fn path_of(bytes: &[u8]) -> Result<PathBuf> {
 /// A conversation and the pictures that wait for its next question.
 struct Chat<'a> {
     pipeline: &'a AnyPipeline,
-    settings: &'a AnswerArgs,
-    pictures: &'a PictureArgs,
+    arguments: &'a Arguments,
     session: AnySession,
     waiting: Vec<AnyEncodedImage>,
     /// The pictures of each question so far.
@@ -110,8 +108,7 @@ impl<'a> Chat<'a> {
     fn new(pipeline: &'a AnyPipeline, arguments: &'a Arguments) -> Self {
         Self {
             pipeline,
-            settings: &arguments.answer,
-            pictures: &arguments.pictures,
+            arguments,
             session: pipeline.session(),
             waiting: Vec::new(),
             shown: Vec::new(),
@@ -144,7 +141,7 @@ impl<'a> Chat<'a> {
 
     /// Encodes a picture at once, so that one that cannot be used never waits.
     fn show(&mut self, path: &Path) -> Result<()> {
-        let image = self.pipeline.encode(&self.pictures.open(path)?);
+        let image = self.pipeline.encode(&self.arguments.pictures.open(path)?);
         self.waiting
             .push(image.with_context(|| format!("{path:?}"))?);
         Ok(())
@@ -175,7 +172,8 @@ impl<'a> Chat<'a> {
         let request = images
             .fold(AskRequest::new(), AskRequest::image)
             .user(question);
-        let mut stream = self.session.stream(&self.settings.apply(request)?)?;
+        let Arguments { answer, model, .. } = self.arguments;
+        let mut stream = self.session.stream(&answer.apply(request, model)?)?;
         answer::print_pieces(&mut stream)?;
         answer::print_cost(&stream.finish()?);
         self.shown.push(std::mem::take(&mut self.waiting));

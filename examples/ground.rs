@@ -64,9 +64,12 @@ fn main() -> Result<()> {
         picture.rgb().to_vec(),
     )
     .context("a picture has three bytes a pixel")?;
-    let request = AskRequest::new()
+    let mut request = AskRequest::new()
         .image(picture)
         .user(tag.ask(&arguments.text));
+    if let Some(adapter) = &arguments.model.use_adapter {
+        request = request.adapter(adapter);
+    }
     let answer = pipeline.answer(&request)?;
     println!("{}", answer.text);
     for (index, found) in GroundedPhrase::all_in(&answer.text).iter().enumerate() {

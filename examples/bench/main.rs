@@ -40,7 +40,7 @@ struct Arguments {
     #[command(flatten)]
     model: ModelArgs,
     /// A decoder of this shape with random weights, in place of a model
-    #[arg(long, value_name = "NAME", conflicts_with = "model")]
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["model", "adapter", "named_adapter"])]
     shape: Option<Shape>,
     /// What activations and cache of the shape are kept in
     #[arg(long, value_name = "TYPE", default_value = "f32", requires = "shape")]
@@ -83,6 +83,7 @@ fn main() -> Result<()> {
         random_weights: random_weights(arguments.model.matrix_type(), arguments.shape)?,
         workload: arguments.workload,
         memory,
+        adapter: arguments.model.use_adapter.clone(),
         model: match arguments.shape {
             Some(shape) => {
                 let compute = arguments.compute;
@@ -118,6 +119,8 @@ struct Bench {
     random_weights: WeightType,
     workload: Workload,
     memory: Memory,
+    /// The adapter to decode with.
+    adapter: Option<String>,
     model: String,
 }
 
@@ -145,7 +148,7 @@ impl PipelineVisitor for Bench {
             }
             None => {
                 let subject = Subject {
-                    decoder: &pipeline.model().decoder,
+                    decoder: pipeline.decoder(self.adapter.as_deref())?,
                     context_length: pipeline.context_length(),
                     device,
                 };

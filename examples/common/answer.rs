@@ -6,6 +6,8 @@ use anyhow::Result;
 use burn_vlm::{Answer, AskRequest, SampleOptions, Sampling};
 use clap::Args;
 
+use crate::model::ModelArgs;
+
 /// How an answer is generated.
 #[derive(Debug, Args)]
 pub(crate) struct AnswerArgs {
@@ -27,8 +29,12 @@ pub(crate) struct AnswerArgs {
 }
 
 impl AnswerArgs {
-    /// Puts the settings on a request.
-    pub(crate) fn apply<I>(&self, request: AskRequest<I>) -> Result<AskRequest<I>> {
+    /// Puts the settings on a request to a model that was opened so.
+    pub(crate) fn apply<I>(
+        &self,
+        request: AskRequest<I>,
+        model: &ModelArgs,
+    ) -> Result<AskRequest<I>> {
         let mut request = request
             .sampling(self.sampling())
             .seed(self.seed)
@@ -38,6 +44,9 @@ impl AnswerArgs {
         }
         if let Some(template) = &self.template {
             request = request.template(template);
+        }
+        if let Some(adapter) = &model.use_adapter {
+            request = request.adapter(adapter);
         }
         Ok(request)
     }

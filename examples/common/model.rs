@@ -36,6 +36,12 @@ pub(crate) struct ModelArgs {
     /// Folder of a LoRA adapter to merge into the weights; may be given more than once
     #[arg(long, value_name = "DIR")]
     pub(crate) adapter: Vec<PathBuf>,
+    /// Loads a LoRA adapter beside the weights, for `--use-adapter`; may be given more than once
+    #[arg(long, value_name = "NAME=DIR", value_parser = named_folder, requires = "use_adapter")]
+    pub(crate) named_adapter: Vec<(String, PathBuf)>,
+    /// The adapter to answer with, by the name that `--named-adapter` gave it
+    #[arg(long, value_name = "NAME", requires = "named_adapter")]
+    pub(crate) use_adapter: Option<String>,
     /// Refuse a model folder with links that lead out of it: for folders that come from strangers
     #[arg(long)]
     pub(crate) links_inside: bool,
@@ -76,6 +82,9 @@ impl ModelArgs {
                     bar.set_position(progress.done_bytes);
                 }
             });
+        for (name, folder) in &self.named_adapter {
+            options = options.with_named_adapter(name, folder);
+        }
         if let Some(mmproj) = &self.mmproj {
             options = options.with_mmproj(mmproj);
         }
@@ -105,6 +114,14 @@ impl ModelArgs {
             Weights::Q8 => MatrixType::Q8,
             Weights::Q4 => MatrixType::Q4,
         }
+    }
+}
+
+/// What stands before the first `=`, and the folder behind it.
+fn named_folder(argument: &str) -> Result<(String, PathBuf), &'static str> {
+    match argument.split_once('=') {
+        Some((name, folder)) if !name.is_empty() => Ok((name.to_string(), folder.into())),
+        _ => Err("a name, `=` and a folder are needed"),
     }
 }
 

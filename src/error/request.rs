@@ -46,6 +46,30 @@ pub enum RequestError {
     /// A picture was encoded by another pipeline: another model, device or backend.
     #[error("the picture was encoded by another pipeline; encode it with the one that answers")]
     ForeignImage,
+    /// No adapter of this name was loaded beside the model.
+    #[error(
+        "no adapter `{}` was loaded; there are: {}",
+        visible(name),
+        if known.is_empty() { "none".to_string() } else { visible(&known.join(", ")).to_string() }
+    )]
+    UnknownAdapter {
+        /// The name in the request.
+        name: String,
+        /// The names that there are.
+        known: Vec<String>,
+    },
+    /// A turn names another adapter than its session goes on with.
+    #[error(
+        "the session goes on with {}; start another one for `{}`",
+        session.as_ref().map_or("no adapter".to_string(), |name| format!("adapter `{}`", visible(name))),
+        visible(found)
+    )]
+    AdapterOfSession {
+        /// What earlier turns were answered with.
+        session: Option<String>,
+        /// What this turn names.
+        found: String,
+    },
     /// A token id has no row in the model's embedding table.
     #[error("token id {id} is not in the embedding table of {vocab_size} rows")]
     UnknownTokenId {

@@ -9,14 +9,20 @@ use super::generate::{Generation, read_ids};
 use super::sequence::Sequence;
 use crate::error::{DeviceError, Result};
 use crate::kernels::{self, KernelTrace, VlmBackend};
+use crate::nn::LlamaDecoder;
 
-impl<B: VlmBackend, S: BorrowMut<Sequence<B>>> Generation<'_, B, S> {
+impl<'a, B: VlmBackend, S: BorrowMut<Sequence<B>>> Generation<'a, B, S> {
     /// Goes one token on alone. Returns what went wrong, if something did; the answer has ended then.
     ///
     /// # Errors
     /// As the items of the iterator.
     pub(crate) fn advance_alone(&mut self) -> Result<()> {
         self.advance().map(drop).inspect_err(|_| self.fail())
+    }
+
+    /// What reads and answers.
+    pub(crate) fn decoder(&self) -> &'a LlamaDecoder<B> {
+        self.decoder
     }
 
     /// Whether the next step only reads the token chosen last, so that others can join it. Ends the
@@ -30,8 +36,8 @@ impl<B: VlmBackend, S: BorrowMut<Sequence<B>>> Generation<'_, B, S> {
         self.finish.is_none() && self.chosen.is_some()
     }
 
-    /// Goes one token on with several answers whose sequences lie in one pool, all of which
-    /// [can join](Self::can_join). Returns what each came to.
+    /// Goes one token on with several answers of one decoder whose sequences lie in one pool, all of
+    /// which [can join](Self::can_join). Returns what each came to.
     pub(crate) fn advance_together(answers: &mut [&mut Self]) -> Vec<Result<()>> {
         // Beyond the trained context, dynamic scaling rotates every sequence by its own length.
         let decoder = answers[0].decoder;

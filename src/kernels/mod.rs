@@ -75,6 +75,7 @@ pub use go_on::{ALWAYS, GoOn};
 pub use kv::{AttentionMask, KvSpan, KvView, KvViews, KvWrite, KvWrites};
 pub use kv_copy::kv_copy;
 pub use layer_norm::layer_norm;
+pub(crate) use linear::activate;
 pub use linear::{Activation, LinearEpilogue, linear};
 pub(crate) use matrix::{DECODER_LAYERS, DECODER_MODULE, MATRIX_MODULE};
 pub use matrix::{Matrix, MatrixPrimitive, MatrixTensor};

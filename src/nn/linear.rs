@@ -4,16 +4,19 @@ use burn::module::{Module, Param};
 use burn::nn::Initializer;
 use burn::tensor::{Tensor, backend::Backend};
 
+use super::low_rank::LowRank;
 use super::weight::Weight;
 use crate::kernels::{self, Activation, VlmBackend};
 
-/// `x weight^T + bias`.
+/// `x weight^T + bias`, and what an adapter adds to it.
 #[derive(Module, Debug)]
 pub struct Linear<B: Backend> {
     /// `[out_features, in_features]`: a row is what one output reads.
     pub weight: Weight<B>,
     /// `[out_features]`
     pub bias: Option<Param<Tensor<B, 1>>>,
+    /// What an adapter adds that is kept apart from the weight; `None` without one.
+    pub(in crate::nn) low_rank: Option<LowRank<B>>,
 }
 
 impl<B: Backend> Linear<B> {
@@ -26,6 +29,7 @@ impl<B: Backend> Linear<B> {
                 device,
             ),
             bias: None,
+            low_rank: None,
         }
     }
 
@@ -66,7 +70,8 @@ impl<B: VlmBackend> Linear<B> {
         self.forward_with(x, Activation::Identity, None)
     }
 
-    /// Applies the layer, then `activation`, then adds `residual`: in one kernel.
+    /// Applies the layer, then `activation`, then adds `residual`: in one kernel, where no adapter is
+    /// kept beside it.
     ///
     /// # Shapes
     /// - `x`: `[rows, in_features]`; `residual` and output: `[rows, out_features]`
@@ -80,7 +85,23 @@ impl<B: VlmBackend> Linear<B> {
         residual: Option<Tensor<B, 2>>,
     ) -> Tensor<B, 2> {
         let bias = self.bias.as_ref().map(Param::val);
-        kernels::linear(x, self.weight.matrix(), bias, activation, residual)
+        let weight = self.weight.matrix();
+        let Some(low_rank) = &self.low_rank else {
+            return kernels::linear(x, weight, bias, activation, residual);
+        };
+        let identity = Activation::Identity;
+        if activation == identity {
+            let added = low_rank.forward(x.clone(), residual);
+            return kernels::linear(x, weight, bias, identity, Some(added));
+        }
+        // What is added goes through the activation, and a residual does not.
+        let added = low_rank.forward(x.clone(), None);
+        let sum = kernels::linear(x, weight, bias, identity, Some(added));
+        let y = kernels::activate(sum, activation);
+        match residual {
+            Some(residual) => y + residual,
+            None => y,
+        }
     }
 }
 

@@ -12,6 +12,7 @@ mod decoder;
 mod embedding;
 mod feed_forward;
 mod linear;
+mod low_rank;
 mod norm;
 mod projector;
 mod rope;
@@ -27,6 +28,7 @@ pub use decoder::{
 pub use embedding::Embedding;
 pub use feed_forward::{FeedForward, GatedMlp, Mlp};
 pub use linear::Linear;
+pub use low_rank::LowRank;
 pub use norm::{LayerNorm, Norm, NormConfig, NormKind, RmsNorm};
 pub use projector::{
     AnyResolutionConfig, AnyResolutionProjector, FeatureGrid, LinearProjector,

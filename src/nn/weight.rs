@@ -32,6 +32,15 @@ impl<B: Backend> Weight<B> {
         }
     }
 
+    /// A matrix of floats.
+    pub(super) fn of(numbers: Tensor<B, 2>) -> Self {
+        let ([rows, _], device) = (numbers.dims(), numbers.device());
+        Self {
+            numbers: Param::initialized(ParamId::new(), numbers),
+            codes: no_codes(rows, &device),
+        }
+    }
+
     /// Rows and columns; nothing is made for it.
     pub fn dims(&self) -> [usize; 2] {
         match self.has_codes() {

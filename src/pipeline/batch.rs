@@ -1,6 +1,7 @@
 //! Several requests at once.
 
 use std::collections::VecDeque;
+use std::ptr;
 
 use super::answer::Answer;
 use super::encoded_image::RequestImage;
@@ -33,7 +34,8 @@ struct Batch<'a, B: VlmBackend, I> {
 impl<B: VlmBackend> MultimodalPipeline<B> {
     /// Answers several requests at once, each as [`answer`](Self::answer) would alone, with pictures,
     /// seed, ending, deadline and error of its own. Prompts are read one after the other, and then
-    /// every step reads a token of each answer together, which costs little more than one.
+    /// every step reads a token of each answer together, which costs little more than one; those with
+    /// an [adapter](AskRequest::adapter) with the others of the same.
     ///
     /// Up to 16 are in the making at a time; the place of one that has ended is the next one's.
     ///
@@ -120,21 +122,23 @@ impl<B: VlmBackend, I: RequestImage<B>> Batch<'_, B, I> {
 
     /// Goes one token on with every row, and takes out those that have ended.
     fn step(&mut self) {
-        let mut failed = Vec::new();
-        let (mut joining, mut places) = (Vec::new(), Vec::new());
+        let (mut joining, mut failed) = (Vec::new(), Vec::new());
         for row in &mut self.running {
             let answer = &mut row.stream.generation;
             if answer.can_join() {
-                joining.push(answer);
-                places.push(row.index);
+                joining.push((row.index, answer));
             } else if answer.finish_reason().is_none()
                 && let Err(error) = answer.advance_alone()
             {
                 failed.push((row.index, error));
             }
         }
-        if !joining.is_empty() {
-            let outcomes = Generation::advance_together(&mut joining);
+        // An adapter makes another decoder, and each reads its own rows.
+        while let Some((_, first)) = joining.first() {
+            let decoder = first.decoder();
+            let alike = joining.extract_if(.., |(_, answer)| ptr::eq(answer.decoder(), decoder));
+            let (places, mut answers): (Vec<_>, Vec<_>) = alike.unzip();
+            let outcomes = Generation::advance_together(&mut answers);
             let outcomes = places.into_iter().zip(outcomes);
             failed.extend(outcomes.filter_map(|(index, outcome)| Some((index, outcome.err()?))));
         }

@@ -32,6 +32,7 @@ pub struct LoadOptions {
     pub(super) cache: Option<ComputeType>,
     pub(super) rope_precision: RopePrecision,
     pub(super) adapters: Vec<PathBuf>,
+    pub(super) named_adapters: Vec<(String, PathBuf)>,
     pub(super) eyes: Option<PathBuf>,
     pub(super) progress: Option<Arc<Progress>>,
 }
@@ -112,6 +113,20 @@ impl LoadOptions {
     #[must_use]
     pub fn with_adapter(mut self, folder: impl Into<PathBuf>) -> Self {
         self.adapters.push(folder.into());
+        self
+    }
+
+    /// Loads a low-rank adapter beside the weights, for requests that
+    /// [name it](crate::AskRequest::adapter): a folder as in [`with_adapter`](Self::with_adapter), of
+    /// an adapter that changes the decoder alone. Its two thin matrices are multiplied with what each
+    /// layer reads; requests that name none are answered as if it were not there.
+    #[must_use]
+    pub fn with_named_adapter(
+        mut self,
+        name: impl Into<String>,
+        folder: impl Into<PathBuf>,
+    ) -> Self {
+        self.named_adapters.push((name.into(), folder.into()));
         self
     }
 
@@ -200,6 +215,7 @@ impl fmt::Debug for LoadOptions {
             .field("cache", &self.cache)
             .field("rope_precision", &self.rope_precision)
             .field("adapters", &self.adapters)
+            .field("named_adapters", &self.named_adapters)
             .field("mmproj", &self.eyes)
             .field("has_progress", &self.progress.is_some())
             .finish()

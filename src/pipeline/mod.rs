@@ -6,6 +6,7 @@
 //! [`Generation`](crate::generation::Generation) reads both and chooses tokens, and [`AnswerStream`]
 //! hands out text and ends as an [`Answer`]. A [`Session`] keeps the cache between such paths.
 
+mod adapters;
 mod answer;
 #[cfg(any(feature = "flex", feature = "wgpu", feature = "cuda"))]
 mod any;

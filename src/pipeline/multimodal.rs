@@ -22,6 +22,7 @@ use crate::generation::{DecoderInput, FinishReason, Sequence, SlotPool};
 use crate::image::{ImageInput, ImageSize, PixelValues};
 use crate::kernels::{self, ALWAYS, GoOn, KernelReport, KernelTrace, VlmBackend};
 use crate::models::{ImageLayout, ModelSpec, VisionLanguageModel};
+use crate::nn::LlamaDecoder;
 use crate::text::{PromptTokens, Tokenizer};
 use crate::weights::LoadReport;
 
@@ -284,12 +285,30 @@ impl<B: VlmBackend> MultimodalPipeline<B> {
     pub fn prompt<I: RequestImage<B>>(&self, request: &AskRequest<I>) -> Result<PromptTokens> {
         let messages = request.all_messages()?;
         let layouts = self.layouts(&request.images())?;
+        self.decoder(request.settings.adapter.as_deref())?;
         self.tokenize(&messages, &layouts, &request.settings)
     }
 
     /// The model's modules.
     pub fn model(&self) -> &VisionLanguageModel<B> {
         &self.inner.parts.model
+    }
+
+    /// The names of the adapters that were loaded beside the model.
+    pub fn adapters(&self) -> impl Iterator<Item = &str> {
+        self.inner.parts.adapters.names()
+    }
+
+    /// The decoder that answers requests that name this adapter, or none.
+    ///
+    /// # Errors
+    ///
+    /// [`RequestError::UnknownAdapter`] if none has this name.
+    pub fn decoder(&self, adapter: Option<&str>) -> Result<&LlamaDecoder<B>> {
+        match adapter {
+            None => Ok(&self.model().decoder),
+            Some(name) => Ok(self.inner.parts.adapters.get(name)?),
+        }
     }
 
     /// The model's family and configuration.

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use burn::tensor::DType;
 
+use super::adapters::{Adapters, Bare, OpenAdapter};
 use super::load_options::LoadOptions;
 use super::prompt::TextProcessor;
 use super::question::QuestionReader;
@@ -32,6 +33,7 @@ pub(super) struct ModelParts<B: VlmBackend> {
     /// Tokens that a prompt and its answer may have together.
     pub(super) context_length: usize,
     pub(super) load_report: LoadReport,
+    pub(super) adapters: Adapters<B>,
 }
 
 impl<B: VlmBackend> ModelParts<B> {
@@ -44,7 +46,8 @@ impl<B: VlmBackend> ModelParts<B> {
         let mut spec = source.spec()?;
         // What a YAML names is the user's own word; what its folders hold is not.
         options.links.check(&spec.files.text)?;
-        for adapter in &options.adapters {
+        let named = options.named_adapters.iter().map(|(_, folder)| folder);
+        for adapter in options.adapters.iter().chain(named) {
             options.links.check(adapter)?;
         }
         apply::<B>(options, &mut spec, device)?;
@@ -62,9 +65,18 @@ impl<B: VlmBackend> ModelParts<B> {
         for adapter in &options.adapters {
             checkpoint.add_adapter(adapter)?;
         }
+        let named_adapters = OpenAdapter::open_named(options, &checkpoint)?;
         let (model, load_report) = load_weights(&checkpoint, &spec, device, options)?;
         warn_of_unused(path, &load_report);
+        let bare = Bare {
+            spec: &spec,
+            model: &model,
+            device,
+            matrices: options.weights,
+        };
+        let adapters = Adapters::load(&named_adapters, &bare)?;
         Ok(Self {
+            adapters,
             spec,
             model,
             text_processor,

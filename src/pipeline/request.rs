@@ -67,6 +67,7 @@ impl<I> IllustratedMessage<I> {
 #[derive(Debug, Clone, Default)]
 pub(super) struct AnswerSettings {
     pub(super) template: Option<String>,
+    pub(super) adapter: Option<String>,
     pub(super) sampling: Option<Sampling>,
     pub(super) rules: Option<LogitRules>,
     pub(super) max_new_tokens: Option<usize>,
@@ -160,6 +161,15 @@ impl<I> AskRequest<I> {
     #[must_use]
     pub fn template(mut self, name: impl Into<String>) -> Self {
         self.settings.template = Some(name.into());
+        self
+    }
+
+    /// Answers with the adapter that was loaded
+    /// [under this name](crate::LoadOptions::with_named_adapter); without this call with the weights
+    /// alone, or in a session as its earlier turns.
+    #[must_use]
+    pub fn adapter(mut self, name: impl Into<String>) -> Self {
+        self.settings.adapter = Some(name.into());
         self
     }
 

@@ -18,6 +18,8 @@ pub(super) struct RequestPlan {
     /// What a projector reads of the question.
     pub(super) question: Vec<u32>,
     pub(super) options: GenerationOptions,
+    /// The adapter that answers, if one does.
+    pub(super) adapter: Option<String>,
 }
 
 impl RequestPlan {
@@ -63,6 +65,7 @@ impl<B: VlmBackend> MultimodalPipeline<B> {
         layouts: &[ImageLayout],
         settings: &AnswerSettings,
     ) -> Result<RequestPlan> {
+        self.decoder(settings.adapter.as_deref())?;
         let prompt = self.tokenize(messages, layouts, settings)?;
         let options = self.generation_options(settings, prompt.ids.len())?;
         check_room(
@@ -78,6 +81,7 @@ impl<B: VlmBackend> MultimodalPipeline<B> {
             prompt,
             question,
             options,
+            adapter: settings.adapter.clone(),
         })
     }
 

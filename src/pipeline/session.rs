@@ -5,7 +5,7 @@ use super::encoded_image::{EncodedImage, RequestImage};
 use super::multimodal::MultimodalPipeline;
 use super::request::AskRequest;
 use super::stream::AnswerStream;
-use crate::error::Result;
+use crate::error::{RequestError, Result};
 use crate::generation::{FinishReason, Sequence};
 use crate::kernels::VlmBackend;
 use crate::models::ImageLayout;
@@ -35,6 +35,8 @@ const EXPECTED_TOKENS: usize = 512;
 pub struct Session<B: VlmBackend> {
     pipeline: MultimodalPipeline<B>,
     sequence: Sequence<B>,
+    /// The adapter that what the sequence holds was read with.
+    read_with: Option<String>,
     history: History<B>,
 }
 
@@ -45,6 +47,8 @@ struct History<B: VlmBackend> {
     images: Vec<EncodedImage<B>>,
     /// Where each turn began.
     turns: Vec<TurnStart>,
+    /// The adapter that all turns are answered with, if one is.
+    adapter: Option<String>,
 }
 
 /// What was there when a turn began.
@@ -59,11 +63,13 @@ impl<B: VlmBackend> Session<B> {
         let sequence = pipeline.sequence(EXPECTED_TOKENS);
         Self {
             sequence,
+            read_with: None,
             pipeline,
             history: History {
                 messages: Vec::new(),
                 images: Vec::new(),
                 turns: Vec::new(),
+                adapter: None,
             },
         }
     }
@@ -109,8 +115,14 @@ impl<B: VlmBackend> Session<B> {
         layouts.extend(self.pipeline.layouts(&images)?);
         let mut messages = self.history.messages.clone();
         messages.extend(asked);
-        let plan = self.pipeline.plan(&messages, &layouts, &request.settings)?;
+        let mut settings = request.settings.clone();
+        settings.adapter = self.adapter_of_turn(settings.adapter)?;
+        let plan = self.pipeline.plan(&messages, &layouts, &settings)?;
         let shown = self.pipeline.show(&plan, earlier, &images)?;
+        if self.read_with != settings.adapter {
+            self.sequence = self.pipeline.sequence(EXPECTED_TOKENS);
+            self.read_with = settings.adapter.clone();
+        }
         let stream = AnswerStream::new(&self.pipeline, &mut self.sequence, plan, &shown)?;
         let mut turns = self.history.turns.clone();
         turns.push(TurnStart {
@@ -121,12 +133,29 @@ impl<B: VlmBackend> Session<B> {
             messages,
             images: shown.all,
             turns,
+            adapter: settings.adapter,
         };
         Ok(SessionStream {
             stream,
             history: &mut self.history,
             asked: Some(asked),
         })
+    }
+
+    /// What a turn is answered with that names this adapter, or none: the session remembers its own.
+    fn adapter_of_turn(&self, named: Option<String>) -> Result<Option<String>> {
+        let own = &self.history.adapter;
+        match named {
+            None => Ok(own.clone()),
+            Some(named) if self.history.turns.is_empty() || own.as_ref() == Some(&named) => {
+                Ok(Some(named))
+            }
+            Some(found) => Err(RequestError::AdapterOfSession {
+                session: own.clone(),
+                found,
+            }
+            .into()),
+        }
     }
 
     /// What was said so far.
@@ -142,6 +171,9 @@ impl<B: VlmBackend> Session<B> {
         };
         self.history.messages.truncate(last.num_messages);
         self.history.images.truncate(last.num_images);
+        if self.history.turns.is_empty() {
+            self.history.adapter = None;
+        }
         true
     }
 

@@ -61,7 +61,7 @@ impl<'a, B: VlmBackend, S: BorrowMut<Sequence<B>>> AnswerStream<'a, B, S> {
             image_kernels,
             device: pipeline.device_name(),
             generation: Generation::new(
-                &pipeline.model().decoder,
+                pipeline.decoder(plan.adapter.as_deref())?,
                 pipeline.tokenizer(),
                 sequence,
                 shown.input.clone(),

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use burn::tensor::TensorData;
 
@@ -41,9 +42,9 @@ const COMPARED_BYTES: u64 = 1 << 20;
 /// # let _ = head;
 /// # Ok::<(), burn_vlm::Error>(())
 /// ```
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Checkpoint {
-    files: Vec<WeightFile>,
+    files: Vec<Arc<WeightFile>>,
     tensors: BTreeMap<String, FiledTensor>,
     adapters: Vec<Origin>,
     adapter_rules: Vec<KeyRule>,
@@ -58,7 +59,7 @@ pub struct CheckpointPart {
     pub prefix: &'static str,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct FiledTensor {
     /// Position in `files`.
     file: usize,
@@ -152,6 +153,12 @@ impl Checkpoint {
         self.adapters.get(adapter)
     }
 
+    /// Whether the tensor `name` comes from the adapter that was added last.
+    pub(super) fn is_of_last_adapter(&self, name: &str) -> bool {
+        let adapter = self.tensors.get(name).and_then(|tensor| tensor.adapter);
+        adapter.is_some_and(|adapter| adapter + 1 == self.adapters.len())
+    }
+
     /// The tensors in the order of their names.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &TensorInfo)> {
         self.tensors
@@ -179,7 +186,7 @@ impl Checkpoint {
 
     /// The files that hold the tensors.
     pub fn paths(&self) -> impl Iterator<Item = &Path> {
-        self.files.iter().map(WeightFile::path)
+        self.files.iter().map(|file| file.path())
     }
 
     /// Reads a tensor as it is stored.
@@ -337,10 +344,11 @@ impl Checkpoint {
 
     pub(super) fn add(
         &mut self,
-        file: WeightFile,
+        file: impl Into<Arc<WeightFile>>,
         tensors: BTreeMap<String, TensorEntry>,
         adapter: Option<usize>,
     ) -> Result<()> {
+        let file = file.into();
         let count = (self.tensors.len() + tensors.len()) as u64;
         file.require_at_most(MAX_TENSORS as u64, "the number of tensors", count)?;
         self.files.push(file);

@@ -36,12 +36,24 @@ pub fn load_module<B: VlmBackend, M: Module<B>>(
     key_map: &KeyMap,
     options: WeightOptions<'_>,
 ) -> Result<(M, LoadReport)> {
-    let (plan, device) = plan(&module, checkpoint, key_map, &options)?;
+    let (plan, device) = plan::<B, M>(&module, checkpoint, key_map, &options)?;
+    let module = fill(module, checkpoint, &plan, device, options.progress)?;
+    Ok((module, plan.report))
+}
+
+/// Fills the parameters that `plan` has sources for.
+pub(super) fn fill<B: VlmBackend, M: Module<B>>(
+    module: M,
+    checkpoint: &Checkpoint,
+    plan: &Plan<'_>,
+    device: Option<B::Device>,
+    progress: Option<&mut ProgressCallback<'_>>,
+) -> Result<M> {
     let mut filler = Filler::<B> {
         checkpoint,
-        plan: &plan,
+        plan,
         path: ModulePath::default(),
-        progress: options.progress,
+        progress,
         done_bytes: 0,
         queued_bytes: 0,
         codes: None,
@@ -50,7 +62,7 @@ pub fn load_module<B: VlmBackend, M: Module<B>>(
     };
     let module = module.map(&mut filler);
     filler.finish()?;
-    Ok((module, plan.report))
+    Ok(module)
 }
 
 /// What [`load_module`] would report, without reading a tensor.
@@ -64,10 +76,11 @@ pub(crate) fn check_module<B: VlmBackend, M: Module<B>>(
     key_map: &KeyMap,
     options: &WeightOptions<'_>,
 ) -> Result<LoadReport> {
-    plan(module, checkpoint, key_map, options).map(|(plan, _)| plan.report)
+    plan::<B, M>(module, checkpoint, key_map, options).map(|(plan, _)| plan.report)
 }
 
-fn plan<'c, B: VlmBackend, M: Module<B>>(
+/// What fills `module`, and the device it is on.
+pub(super) fn plan<'c, B: VlmBackend, M: Module<B>>(
     module: &M,
     checkpoint: &'c Checkpoint,
     key_map: &KeyMap,
@@ -93,21 +106,21 @@ fn plan<'c, B: VlmBackend, M: Module<B>>(
     Ok((plan, device))
 }
 
-struct Filler<'l, 'p, B: Backend> {
+struct Filler<'l, 'p, 'c, B: Backend> {
     checkpoint: &'l Checkpoint,
     plan: &'l Plan<'l>,
     path: ModulePath,
-    progress: Option<&'p mut ProgressCallback<'p>>,
+    progress: Option<&'p mut ProgressCallback<'c>>,
     done_bytes: u64,
     queued_bytes: u64,
     device: Option<B::Device>,
-    /// The codes of the packed matrix whose numbers were filled last: a mapper sees them next.
+    /// The codes of the matrix whose numbers were filled last, none of floats: a mapper sees them next.
     codes: Option<TensorData>,
     /// The first failure; a mapper cannot stop the walk, so the rest of it does nothing.
     outcome: Result<()>,
 }
 
-impl<B: Backend> Filler<'_, '_, B> {
+impl<B: Backend> Filler<'_, '_, '_, B> {
     fn finish(mut self) -> Result<()> {
         std::mem::replace(&mut self.outcome, Ok(()))?;
         self.wait_for_uploads()
@@ -122,7 +135,16 @@ impl<B: Backend> Filler<'_, '_, B> {
         let tensor = match source.kept {
             KeptType::Floats(weight_type) => {
                 let data = source.read(self.checkpoint, weight_type)?;
-                upload_floats::<B, D>(data, weight_type.dtype(), param.lazy_shape(), &device)
+                let shape = match self.path.is_in_matrix() {
+                    // What it takes the place of may be packed.
+                    true => {
+                        self.codes = Some(TensorData::new(Vec::<u32>::new(), [0]));
+                        let columns = source.columns;
+                        Shape::from([data.num_elements() / columns.max(1), columns])
+                    }
+                    false => param.lazy_shape(),
+                };
+                upload_floats::<B, D>(data, weight_type.dtype(), shape, &device)
             }
             KeptType::Packed(packed_type) => {
                 let [codes, numbers] = source.read_packed(self.checkpoint, packed_type)?;
@@ -196,7 +218,7 @@ fn upload_numbers<B: Backend, const D: usize>(
     upload_floats(numbers.convert_dtype(dtype), dtype, shape.into(), device)
 }
 
-impl<B: Backend> ModuleMapper<B> for Filler<'_, '_, B> {
+impl<B: Backend> ModuleMapper<B> for Filler<'_, '_, '_, B> {
     fn enter_module(&mut self, name: &str, container_type: &str) {
         self.path.enter(name, container_type);
     }
@@ -231,9 +253,15 @@ impl<B: Backend> ModuleMapper<B> for Filler<'_, '_, B> {
         let Some(codes) = self.codes.take().filter(|_| is_in_matrix) else {
             return param;
         };
-        let [rows, _] = param.lazy_shape().dims();
+        let [rows, words] = param.lazy_shape().dims();
         let shape = [rows, codes.num_elements() / rows.max(1)];
         let (device, id) = (param.lazy_device(), param.id);
+        if shape == [rows, 0] {
+            return match words {
+                0 => param,
+                _ => param.transform_for_load(Tensor::empty(shape, (&device, DType::U32)), id),
+            };
+        }
         let tensor = B::memory_persistent_allocations(&device, codes, |codes| {
             Tensor::<B, 1, Int>::from_data(codes, (&device, DType::U32)).reshape(Shape::from(shape))
         });

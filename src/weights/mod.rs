@@ -10,6 +10,7 @@
 
 mod adapter;
 mod adapter_config;
+mod apart;
 mod blocks;
 mod checkpoint;
 mod convert;
@@ -46,6 +47,7 @@ mod tensor;
 mod test_files;
 mod unique_map;
 
+pub(crate) use apart::{LowRankFactors, load_apart};
 #[cfg(feature = "testing")]
 pub use blocks::BlockType;
 pub use checkpoint::{Checkpoint, CheckpointPart};

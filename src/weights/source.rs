@@ -245,7 +245,7 @@ impl<'c> Source<'c> {
 
 impl<'c> Piece<'c> {
     /// Elements of the piece.
-    fn len(&self) -> usize {
+    pub(super) fn len(&self) -> usize {
         match self {
             Self::Zeros(len) => *len,
             Self::Rows { tensor, rows, .. } => {
@@ -255,14 +255,23 @@ impl<'c> Piece<'c> {
         }
     }
 
+    /// What is added to it.
+    pub(super) fn updates(&self) -> &[LowRank<'c>] {
+        match self {
+            Self::Zeros(_) => &[],
+            Self::Rows { updates, .. } => updates,
+        }
+    }
+
     fn tensors(&self) -> impl Iterator<Item = NamedTensor<'c>> + '_ {
-        let (tensor, updates) = match self {
-            Self::Zeros(_) => (None, &[][..]),
-            Self::Rows {
-                tensor, updates, ..
-            } => (Some(*tensor), updates.as_slice()),
+        let tensor = match self {
+            Self::Zeros(_) => None,
+            Self::Rows { tensor, .. } => Some(*tensor),
         };
-        let factors = updates.iter().flat_map(|update| [update.down, update.up]);
+        let factors = self
+            .updates()
+            .iter()
+            .flat_map(|update| [update.down, update.up]);
         tensor.into_iter().chain(factors)
     }
 

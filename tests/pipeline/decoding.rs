@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 use burn::tensor::Tensor;
 use burn_vlm::generation::{DecoderInput, InputImage, Sequence};
 use burn_vlm::kernels::{SplicedRows, VlmBackend};
-use burn_vlm::nn::{KvCache, LogitsFor};
+use burn_vlm::nn::{KvCache, LlamaDecoder, LogitsFor};
 use burn_vlm::{AskRequest, EncodedImage, MultimodalPipeline};
 
 use crate::reference::{largest_difference, values};
@@ -18,6 +18,8 @@ pub(crate) const TOLERANCE: f32 = 1e-4;
 pub(crate) struct Case<B: VlmBackend> {
     pub(crate) pipeline: MultimodalPipeline<B>,
     pub(crate) input: DecoderInput<B>,
+    /// The adapter it is read with.
+    pub(crate) adapter: Option<String>,
 }
 
 impl<B: VlmBackend> Case<B> {
@@ -58,12 +60,21 @@ impl<B: VlmBackend> Case<B> {
             images: images.collect::<Result<_>>()?,
             token_ids: prompt.ids,
         };
-        Ok(Self { pipeline, input })
+        Ok(Self {
+            pipeline,
+            input,
+            adapter: None,
+        })
     }
 
     /// The prompt of a question without a picture.
     pub(crate) fn text(pipeline: MultimodalPipeline<B>, question: &str) -> Result<Self> {
         Self::new(pipeline, &AskRequest::new().user(question), &[])
+    }
+
+    fn decoder(&self) -> &LlamaDecoder<B> {
+        let decoder = self.pipeline.decoder(self.adapter.as_deref());
+        decoder.expect("the case names an adapter that was loaded")
     }
 
     pub(crate) fn vocab_size(&self) -> usize {
@@ -72,12 +83,12 @@ impl<B: VlmBackend> Case<B> {
 
     /// An empty cache of sequences of up to `capacity` tokens.
     pub(crate) fn cache(&self, num_slots: usize, capacity: usize) -> KvCache<B> {
-        let decoder = &self.pipeline.model().decoder;
+        let decoder = self.decoder();
         decoder.new_cache(num_slots, capacity, self.pipeline.device())
     }
 
     pub(crate) fn sequence(&self, capacity: usize) -> Sequence<B> {
-        let decoder = &self.pipeline.model().decoder;
+        let decoder = self.decoder();
         Sequence::alone(decoder, capacity, capacity, self.pipeline.device())
     }
 
@@ -85,7 +96,7 @@ impl<B: VlmBackend> Case<B> {
     pub(crate) fn embeds(&self, input: &DecoderInput<B>) -> Tensor<B, 2> {
         let images = input.images.iter();
         let images = images.map(|image| image.place.clone());
-        let decoder = &self.pipeline.model().decoder;
+        let decoder = self.decoder();
         decoder.embed(&input.token_ids, images.collect())
     }
 
@@ -93,7 +104,7 @@ impl<B: VlmBackend> Case<B> {
     pub(crate) fn whole(&self, input: &DecoderInput<B>) -> Result<Vec<f32>> {
         let mut cache = self.cache(1, input.len());
         cache.rotate_for(0, input.len());
-        let decoder = &self.pipeline.model().decoder;
+        let decoder = self.decoder();
         let logits = decoder.prefill(self.embeds(input), &mut cache, 0, LogitsFor::All)?;
         values(logits.context("the logits of every token were asked for")?)
     }
@@ -104,7 +115,7 @@ impl<B: VlmBackend> Case<B> {
         sequence: &mut Sequence<B>,
         input: &DecoderInput<B>,
     ) -> Result<Vec<f32>> {
-        let decoder = &self.pipeline.model().decoder;
+        let decoder = self.decoder();
         let logits = sequence.read(decoder, input, || ControlFlow::Continue(()))?;
         let logits = values(logits.context("nobody stopped the reading")?)?;
         sequence.commit();
@@ -113,7 +124,7 @@ impl<B: VlmBackend> Case<B> {
 
     /// As [`read`](Self::read), for one more token.
     pub(crate) fn step(&self, sequence: &mut Sequence<B>, token_id: u32) -> Result<Vec<f32>> {
-        let decoder = &self.pipeline.model().decoder;
+        let decoder = self.decoder();
         let logits = sequence.step(decoder, token_id, || ControlFlow::Continue(()))?;
         let logits = values(logits.context("nobody stopped the reading")?)?;
         sequence.commit();

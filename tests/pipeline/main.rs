@@ -35,6 +35,7 @@ macro_rules! laws {
     };
 }
 
+mod adapters;
 mod any;
 mod batches;
 mod cache;

@@ -61,6 +61,11 @@ pub enum Activation {
     QuickGelu,
 }
 
+/// An activation alone, for what is added to a product in front of it.
+pub(crate) fn activate<B: VlmBackend>(x: Tensor<B, 2>, activation: Activation) -> Tensor<B, 2> {
+    reference::activate(x, activation)
+}
+
 /// `activation(x weight^T + bias) + residual`, accumulated in f32.
 ///
 /// `weight` may be stored in any way whatever the type of `x`; the result has the type of `x`.

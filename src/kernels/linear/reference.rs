@@ -37,7 +37,7 @@ fn tensor_like<B: Backend>(part: FloatTensor<B>, dtype: burn::tensor::DType) -> 
     part.cast(dtype)
 }
 
-fn activate<B: Backend>(x: Tensor<B, 2>, activation: Activation) -> Tensor<B, 2> {
+pub(super) fn activate<B: Backend>(x: Tensor<B, 2>, activation: Activation) -> Tensor<B, 2> {
     match activation {
         Activation::Identity => x,
         Activation::Gelu => gelu(x),

@@ -38,6 +38,27 @@ impl<B: Backend> DecoderLayer<B> {
     }
 }
 
+impl<B: Backend> DecoderLayer<B> {
+    /// Its linear layers by their paths.
+    pub(super) fn linears(&mut self) -> Vec<(&'static str, &mut Linear<B>)> {
+        let attention = &mut self.self_attn;
+        let mut linears = vec![
+            ("self_attn.qkv_proj", &mut attention.qkv_proj),
+            ("self_attn.o_proj", &mut attention.o_proj),
+        ];
+        match &mut self.mlp {
+            FeedForward::Gated(mlp) => linears.extend([
+                ("mlp.gate_up_proj", &mut mlp.gate_up_proj),
+                ("mlp.down_proj", &mut mlp.down_proj),
+            ]),
+            FeedForward::Plain(mlp) => {
+                linears.extend([("mlp.fc1", &mut mlp.fc1), ("mlp.fc2", &mut mlp.fc2)]);
+            }
+        }
+        linears
+    }
+}
+
 fn feed_forward<B: Backend>(
     hidden_size: usize,
     layer: &LayerConfig,

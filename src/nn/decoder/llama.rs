@@ -1,6 +1,8 @@
 //! The Llama decoder (Touvron et al. 2023) and everything that differs from it by data: Vicuna, Alpaca,
 //! KoVicuna, Llama 2 and 3, SmolLM2.
 
+use std::collections::BTreeMap;
+
 use burn::module::Module;
 use burn::tensor::{DType, Tensor, backend::Backend};
 
@@ -11,6 +13,7 @@ use crate::nn::attention::Step;
 use crate::nn::cache::{CacheFull, CachePlace, KvCache};
 use crate::nn::embedding::Embedding;
 use crate::nn::linear::Linear;
+use crate::nn::low_rank::LowRank;
 use crate::nn::norm::Norm;
 
 /// From rows of embeddings to logits.
@@ -108,6 +111,24 @@ impl<B: VlmBackend> LlamaDecoder<B> {
     /// What it was built from.
     pub fn config(&self) -> &LlamaConfig {
         &self.config
+    }
+
+    /// The same decoder, which shares the weights, with what an adapter adds to its linear layers, by
+    /// their paths. Returns the paths that no layer has, too.
+    pub(crate) fn with_low_rank(
+        &self,
+        mut updates: BTreeMap<String, LowRank<B>>,
+    ) -> (Self, Vec<String>) {
+        let mut decoder = self.clone();
+        for (index, layer) in decoder.layers.iter_mut().enumerate() {
+            for (path, linear) in layer.linears() {
+                linear.low_rank = updates.remove(&format!("layers.{index}.{path}"));
+            }
+        }
+        if let Some(head) = &mut decoder.lm_head {
+            head.low_rank = updates.remove("lm_head");
+        }
+        (decoder, updates.into_keys().collect())
     }
 
     /// An empty cache of `num_slots` sequences with room for `capacity` tokens each.

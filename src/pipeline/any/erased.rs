@@ -29,6 +29,7 @@ pub(super) trait ErasedPipeline: Any + Debug + Send + Sync {
     fn ask_batch(&self, requests: &[AskRequest<AnyImage>]) -> Vec<Result<Answer>>;
     fn session(&self) -> Box<dyn ErasedSession>;
     fn prompt(&self, request: &AskRequest<AnyImage>) -> Result<PromptTokens>;
+    fn adapters(&self) -> Vec<&str>;
     fn spec(&self) -> &ModelSpec;
     fn tokenizer(&self) -> &Tokenizer;
     fn device_name(&self) -> String;
@@ -64,6 +65,10 @@ impl<B: VlmBackend> ErasedPipeline for MultimodalPipeline<B> {
 
     fn prompt(&self, request: &AskRequest<AnyImage>) -> Result<PromptTokens> {
         self.prompt(request)
+    }
+
+    fn adapters(&self) -> Vec<&str> {
+        self.adapters().collect()
     }
 
     fn spec(&self) -> &ModelSpec {

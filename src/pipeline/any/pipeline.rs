@@ -176,6 +176,11 @@ impl AnyPipeline {
         open::visit(&*self.pipeline, visitor)
     }
 
+    /// The names of the adapters that were loaded beside the model.
+    pub fn adapters(&self) -> impl Iterator<Item = &str> {
+        self.pipeline.adapters().into_iter()
+    }
+
     /// The model's family and configuration.
     pub fn spec(&self) -> &ModelSpec {
         self.pipeline.spec()

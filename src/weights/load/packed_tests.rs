@@ -11,10 +11,11 @@ use serde_json::Value;
 use super::*;
 use crate::error::CheckpointError;
 use crate::kernels::{MatrixTensor, PackedMatrix};
+use crate::weights::apart::load_apart;
 use crate::weights::element::WeightType;
 use crate::weights::key_rule::{KeyPattern, KeyRule};
 use crate::weights::matrix_type::MatrixType;
-use crate::weights::test_files::{checkpoint_error, folder, typed_safetensors};
+use crate::weights::test_files::{checkpoint_error, f32_safetensors, folder, typed_safetensors};
 
 /// What the loader knows as a matrix, by its name.
 #[derive(Module, Debug)]
@@ -286,4 +287,53 @@ fn blocks_that_hold_the_same_codes_are_copied() {
         assert!(finite.peek().is_some());
         finite.for_each(|(found, expected)| assert_eq!(found, expected, "{name}"));
     }
+}
+
+#[test]
+fn what_an_adapter_saved_whole_takes_the_place_of_a_packed_matrix() {
+    let blocks = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/gguf/blocks.gguf");
+    let bare = Checkpoint::open_files(&[&blocks]).unwrap();
+    let shape = |name: &str| -> [usize; 2] {
+        let (_, entry) = bare.find(name).unwrap();
+        entry.info.shape().try_into().unwrap()
+    };
+    let (head, layer) = (shape("Q8_0"), shape("Q4_0"));
+    let key_map = KeyMap::new(&[
+        KeyRule::rename_prefix("Q8_0.", "decoder.lm_head."),
+        KeyRule::rename_prefix("Q8_0", "decoder.lm_head.weight"),
+        KeyRule::rename_prefix("Q4_0.", "decoder.layers.0."),
+        KeyRule::rename_prefix("Q4_0", "decoder.layers.0.weight"),
+    ]);
+    let blank = Model {
+        decoder: LlamaDecoder {
+            layers: vec![linear(layer)],
+            lm_head: Some(linear(head)),
+        },
+        encoder: None,
+    };
+    let options = WeightOptions::default;
+    let (module, _) = load_module(blank.clone(), &bare, &key_map, options()).unwrap();
+    let config = r#"{"peft_type":"LORA","r":2,"lora_alpha":2,"target_modules":["Q4_0"],"modules_to_save":["Q8_0"]}"#;
+    let files = f32_safetensors(&[
+        ("base_model.model.Q8_0.weight", &head),
+        ("base_model.model.Q4_0.lora_A.weight", &[2, layer[1]]),
+        ("base_model.model.Q4_0.lora_B.weight", &[layer[0], 2]),
+    ]);
+    let folder = folder(&[
+        ("adapter_config.json", config.as_bytes()),
+        ("adapter_model.safetensors", &files),
+    ]);
+    let mut checkpoint = bare.clone();
+    checkpoint.add_adapter(folder.path()).unwrap();
+    let loaded = load_apart(&blank, module, &checkpoint, &key_map, options()).unwrap();
+    assert_eq!(loaded.replaced, ["decoder.lm_head.weight"]);
+    let adapted: Vec<_> = loaded.factors.keys().collect();
+    assert_eq!(adapted, ["decoder.layers.0.weight"]);
+    let decoder = loaded.module.decoder;
+    assert_eq!(decoder.layers[0].weight.packed_type(), PackedType::Q4);
+    let head_weight = decoder.lm_head.unwrap().weight;
+    assert!(matches!(head_weight.matrix(), MatrixTensor::Float(_)));
+    let expected: Vec<_> = (0..head[0] * head[1]).map(|value| value as f32).collect();
+    assert_eq!(head_weight.numbers.val().dims(), head);
+    assert_eq!(head_weight.values(), expected);
 }
