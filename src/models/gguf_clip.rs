@@ -3,17 +3,18 @@
 
 use std::path::Path;
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::fields::Fields;
 use super::vision_fields::{
     MAX_IMAGE_SIZE, MAX_LAYERS, MAX_WIDTH, require_even_heads, require_patches,
 };
-use super::{ProjectorConfig, VisionConfig};
+use super::{Family, ProjectorConfig, VisionConfig, llava, llava_next};
 use crate::error::{ConfigError, Result};
-use crate::image::PreprocessConfig;
+use crate::image::{ImageSize, PreprocessConfig, read_pinpoints};
 use crate::nn::{
-    Activation, ClipVisionConfig, FeatureSelect, MlpProjectorConfig, VisualEncoderConfig,
+    Activation, AnyResolutionConfig, ClipVisionConfig, FeatureSelect, MlpProjectorConfig,
+    VisualEncoderConfig,
 };
 use crate::weights::{Checkpoint, KeyMap, KeyRule};
 
@@ -25,8 +26,6 @@ const LAST: &str = "mm.2.weight";
 
 const KEYS: &[KeyRule] = &[
     KeyRule::ignore_prefix("v.post_ln."),
-    // The separator of the tiles of LLaVA-1.6, which a picture of one tile has not.
-    KeyRule::ignore_prefix("model.image_newline"),
     KeyRule::reshape_suffix("v.patch_embd.weight"),
     KeyRule::rename_prefix("v.class_embd", "visual_encoder.embeddings.class_embedding"),
     KeyRule::rename_prefix(
@@ -46,6 +45,15 @@ const KEYS: &[KeyRule] = &[
     KeyRule::rename_prefix("mm.2.", "projector.linear_2."),
 ];
 
+/// The separator of the tiles of LLaVA-NeXT, which a picture of one tile has not.
+const WITHOUT_NEWLINE: KeyRule = KeyRule::ignore_prefix("model.image_newline");
+
+/// How the rows of a picture's tiles become one list.
+const MERGE_TYPE: &str = "clip.vision.mm_patch_merge_type";
+
+/// Widths and heights, one after the other.
+const PINPOINTS: &str = "clip.vision.image_grid_pinpoints";
+
 /// The way of a picture that the fields and the tensors of a file describe, into a decoder of the
 /// width `hidden_size`.
 ///
@@ -59,31 +67,46 @@ pub(super) fn vision_config(
     image_token_id: Option<u32>,
 ) -> Result<VisionConfig> {
     fields.choice("clip.projector_type", (), &[("mlp", ())])?;
-    refuse_grids(fields)?;
     let encoder = encoder_config(fields)?;
     require_width(fields, checkpoint, hidden_size)?;
-    let projector = ProjectorConfig::Mlp(MlpProjectorConfig {
-        vision_hidden_size: encoder.hidden_size,
+    let mlp = MlpProjectorConfig {
+        vision_hidden_size: encoder.feature_size(),
         hidden_size,
         projector_hidden_act: Activation::Gelu,
         multimodal_projector_bias: checkpoint.get("mm.0.bias").is_some(),
-    });
+    };
+    let image_grid_pinpoints = pinpoints(fields)?;
     Ok(VisionConfig {
         encoder: VisualEncoderConfig::Clip(encoder),
-        projector,
+        projector: match image_grid_pinpoints.is_empty() {
+            true => ProjectorConfig::Mlp(mlp),
+            false => ProjectorConfig::AnyResolution(AnyResolutionConfig { mlp }),
+        },
         image_token_id,
-        image_grid_pinpoints: Vec::new(),
+        image_grid_pinpoints,
     })
 }
 
+/// Which family a file with these eyes is of.
+pub(super) fn family(vision: &VisionConfig) -> &'static Family {
+    match vision.image_grid_pinpoints.is_empty() {
+        true => &llava::FAMILY,
+        false => &llava_next::FAMILY,
+    }
+}
+
 /// The names of this file in front of those of the decoder's.
-pub(super) fn key_map(decoder: KeyMap, checkpoint: &Checkpoint) -> KeyMap {
+pub(super) fn key_map(decoder: KeyMap, vision: &VisionConfig, checkpoint: &Checkpoint) -> KeyMap {
     let (first, second) = match is_swapped(checkpoint) {
         true => (".ffn_down.", ".ffn_up."),
         false => (".ffn_up.", ".ffn_down."),
     };
     // In front of the decoder's, which use the same words for other parts.
     let mut rules = KEYS.to_vec();
+    match vision.image_grid_pinpoints.is_empty() {
+        true => rules.push(WITHOUT_NEWLINE),
+        false => rules.extend(llava_next::KEYS),
+    }
     for (name, path) in [(first, "fc1"), (second, "fc2")] {
         for layer in 0..MAX_LAYERS {
             let stem = format!("visual_encoder.encoder.layers.{layer}");
@@ -126,12 +149,58 @@ fn require_width(fields: &Fields<'_>, checkpoint: &Checkpoint, hidden_size: usiz
     Err(fields.out_of_range(LAST, found, expected))
 }
 
-fn refuse_grids(fields: &Fields<'_>) -> Result<()> {
-    let name = "clip.vision.mm_patch_merge_type";
-    match fields.text(name)? {
-        None | Some("flat") => Ok(()),
-        Some(found) => Err(fields.unsupported(name, found, vec!["flat".to_string()])),
+/// The sizes that pictures are cut to; none where they are not cut.
+fn pinpoints(fields: &Fields<'_>) -> Result<Vec<ImageSize>> {
+    if !fields.choice(
+        MERGE_TYPE,
+        false,
+        &[("flat", false), ("spatial_unpad", true)],
+    )? {
+        return Ok(Vec::new());
     }
+    fields.choice("clip.vision.image_aspect_ratio", (), &[("anyres", ())])?;
+    let missing = || ConfigError::Missing {
+        field: PINPOINTS.to_string(),
+    };
+    let found = fields.value(PINPOINTS).ok_or_else(missing)?;
+    let tile = fields.required("clip.vision.image_size", 1..=MAX_IMAGE_SIZE)?;
+    let sizes = pairs(found).and_then(|sizes| read_pinpoints(&sizes, tile));
+    let expected = "widths and heights in whole tiles, one after the other, at most 64 tiles each";
+    sizes.ok_or_else(|| fields.out_of_range(PINPOINTS, found, expected))
+}
+
+/// A list of widths and heights as pairs of a height and a width.
+fn pairs(sides: &Value) -> Option<Value> {
+    let pairs = sides.as_array()?.chunks(2).map(|pair| match pair {
+        [width, height] => Some(json!([height, width])),
+        _ => None,
+    });
+    pairs.collect::<Option<Vec<_>>>().map(Value::Array)
+}
+
+/// The layers whose outputs are read, side by side; the embeddings are 0.
+fn feature_layers(fields: &Fields<'_>, num_layers: usize) -> Result<Vec<usize>> {
+    let name = "clip.vision.feature_layer";
+    let found = fields.integers(name, 0..=num_layers as i64)?;
+    let mut layers: Vec<usize> = found.iter().map(|layer| *layer as usize).collect();
+    // llama.cpp puts them side by side in the order of the layers, each once.
+    layers.sort_unstable();
+    layers.dedup();
+    match layers.is_empty() {
+        true => Ok(vec![num_layers]),
+        false => Ok(layers),
+    }
+}
+
+fn activation(fields: &Fields<'_>) -> Result<Activation> {
+    let silu = "clip.use_silu";
+    if fields.flag(silu)? == Some(true) {
+        return Err(fields.unsupported(silu, true, vec![false.to_string()]));
+    }
+    Ok(match fields.flag("clip.use_gelu")? {
+        Some(true) => Activation::Gelu,
+        Some(false) | None => Activation::QuickGelu,
+    })
 }
 
 fn encoder_config(fields: &Fields<'_>) -> Result<ClipVisionConfig> {
@@ -141,23 +210,21 @@ fn encoder_config(fields: &Fields<'_>) -> Result<ClipVisionConfig> {
     require_even_heads(fields, heads, num_attention_heads, hidden_size)?;
     let image_size = fields.required("clip.vision.image_size", 1..=MAX_IMAGE_SIZE)?;
     let patch_size = fields.required("clip.vision.patch_size", 1..=image_size)?;
-    let num_hidden_layers = fields.required("clip.vision.block_count", 1..=MAX_LAYERS)?;
+    let stored_layers = fields.required("clip.vision.block_count", 1..=MAX_LAYERS)?;
+    let feature_layers = feature_layers(fields, stored_layers)?;
     let config = ClipVisionConfig {
         hidden_size,
         intermediate_size: fields.required("clip.vision.feed_forward_length", 1..=MAX_WIDTH)?,
-        num_hidden_layers,
+        num_hidden_layers: feature_layers.iter().copied().max().unwrap_or(0),
         num_attention_heads,
         image_size,
         patch_size,
-        hidden_act: match fields.flag("clip.use_gelu")? {
-            Some(true) => Activation::Gelu,
-            Some(false) | None => Activation::QuickGelu,
-        },
+        hidden_act: activation(fields)?,
         layer_norm_eps: fields
             .number("clip.vision.attention.layer_norm_epsilon", 0.0..=1.0)?
             .unwrap_or(1e-5),
         select: FeatureSelect::Patches,
-        feature_layers: vec![num_hidden_layers],
+        feature_layers,
     };
     require_patches(
         fields,
@@ -168,7 +235,7 @@ fn encoder_config(fields: &Fields<'_>) -> Result<ClipVisionConfig> {
     Ok(config)
 }
 
-/// How pictures are prepared: CLIP's way, with the mean and the deviation of the file.
+/// How pictures are prepared: CLIP's way or LLaVA-NeXT's, with the mean and the deviation of the file.
 pub(super) fn preprocess(fields: &Fields<'_>, path: &Path) -> Result<PreprocessConfig> {
     let size = fields.required("clip.vision.image_size", 1..=MAX_IMAGE_SIZE)?;
     let channels = |name: &str| -> Result<[f64; 3]> {
@@ -177,8 +244,16 @@ pub(super) fn preprocess(fields: &Fields<'_>, path: &Path) -> Result<PreprocessC
         };
         Ok(fields.channels(name)?.ok_or_else(missing)?)
     };
+    let pinpoints = pinpoints(fields)?;
+    let pinpoints = pinpoints.iter().map(|size| [size.height, size.width]);
+    let pinpoints: Vec<_> = pinpoints.collect();
+    let (kind, pinpoints) = match pinpoints.is_empty() {
+        true => ("CLIPImageProcessor", Value::Null),
+        false => ("LlavaNextImageProcessor", json!(pinpoints)),
+    };
     let processor = json!({
-        "image_processor_type": "CLIPImageProcessor",
+        "image_processor_type": kind,
+        "image_grid_pinpoints": pinpoints,
         "size": {"shortest_edge": size},
         "crop_size": {"height": size, "width": size},
         "image_mean": channels("clip.vision.image_mean")?,

@@ -91,7 +91,7 @@ pub(super) fn decoder_config(
             attention_output: has("blk.0.attn_output.bias"),
             mlp: has("blk.0.ffn_up.bias"),
         },
-        sliding_window: None,
+        sliding_window: sliding_window(fields)?,
     };
     Ok(LlamaConfig {
         vocab_size: require_vocab_size(fields, vocab_size)?,
@@ -145,7 +145,6 @@ fn regroup(prefix: String, order: &RowOrder) -> KeyRule {
 fn refuse_experts(fields: &Fields<'_>) -> Result<()> {
     for (name, neutral) in [
         ("llama.expert_count", 0.0),
-        ("llama.attention.sliding_window", 0.0),
         ("llama.attention.scale", 0.0),
         ("llama.logit_scale", 0.0),
         ("llama.residual_scale", 0.0),
@@ -160,6 +159,12 @@ fn refuse_experts(fields: &Fields<'_>) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// Mistral goes by the same name too. A window of nothing is none.
+fn sliding_window(fields: &Fields<'_>) -> Result<Option<usize>> {
+    let window = fields.count("llama.attention.sliding_window", 0..=MAX_POSITIONS)?;
+    Ok(window.filter(|window| *window != 0))
 }
 
 fn epsilon(fields: &Fields<'_>) -> Result<f64> {

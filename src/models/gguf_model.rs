@@ -8,7 +8,7 @@ use super::fields::Fields;
 use super::generation_config::GenerationConfig;
 use super::gguf_fields::fields_of;
 use super::{
-    ModelConfig, ModelFiles, ModelSpec, Processor, gguf_clip, gguf_llama, gguf_words, llama, llava,
+    ModelConfig, ModelFiles, ModelSpec, Processor, gguf_clip, gguf_llama, gguf_words, llama,
 };
 use crate::error::{CheckpointError, ConfigError, Error, Result};
 use crate::image::PreprocessConfig;
@@ -173,13 +173,14 @@ impl GgufModel {
         let mut vision = None;
         if let Some(eyes) = &self.eyes {
             let checkpoint = eyes.gguf.checkpoint();
-            vision = Some(gguf_clip::vision_config(
+            let config = gguf_clip::vision_config(
                 &eyes.fields(),
                 checkpoint,
                 decoder.hidden_size,
                 image_token_id(&vocabulary),
-            )?);
-            key_map = gguf_clip::key_map(key_map, checkpoint);
+            )?;
+            key_map = gguf_clip::key_map(key_map, &config, checkpoint);
+            vision = Some(config);
         }
         let config = ModelConfig {
             eos_token_ids: gguf_words::ending_ids(&fields, &vocabulary)?,
@@ -187,8 +188,8 @@ impl GgufModel {
             vision,
             key_map,
         };
-        let family = match config.vision {
-            Some(_) => &llava::FAMILY,
+        let family = match &config.vision {
+            Some(vision) => gguf_clip::family(vision),
             None => &llama::FAMILY,
         };
         Ok(ModelSpec {

@@ -20,7 +20,7 @@ pub(super) const FAMILY: Family = Family {
 };
 
 /// Behind those of LLaVA-1.5.
-const KEYS: [KeyRule; 3] = [
+pub(super) const KEYS: [KeyRule; 3] = [
     KeyRule::rename_prefix("projector.linear_", "projector.mlp.linear_"),
     KeyRule::rename_prefix("model.image_newline", "image_newline"),
     KeyRule::rename_prefix("image_newline", "projector.image_newline"),

@@ -18,6 +18,9 @@ const PIECES: &str = "gguf_attention_bias";
 /// With blocks and a byte-level vocabulary.
 const BLOCKS: &str = "gguf_blocks";
 const PAIR: &str = "gguf_llava";
+/// A pair whose pictures are cut into tiles.
+const TILES: &str = "gguf_llava_next";
+const EYES: &str = "mmproj-f32.gguf";
 
 pub(crate) fn cases<B: VlmBackend>() -> Vec<Case> {
     let groups = [fields::<B>(), words::<B>(), numbers::<B>(), files::<B>()];
@@ -38,6 +41,11 @@ fn open_with_number<B: VlmBackend>(at: &Path, key: &str, number: [u8; 4]) -> Res
         bytes[key + 4..key + 8].copy_from_slice(&number);
         write(&at.join(FILE), bytes);
     })
+}
+
+/// Opens the pair with tiles, where some bytes of its eyes are others.
+fn open_tiles_with<B: VlmBackend>(at: &Path, from: &[u8], to: &[u8]) -> Result<()> {
+    open_damaged::<B>(TILES, at, |at| replace(&at.join(EYES), from, to))
 }
 
 fn replace(path: &Path, from: &[u8], to: &[u8]) {
@@ -205,9 +213,27 @@ fn files<B: VlmBackend>() -> Vec<Case> {
             "clip.projector_type",
             |at| open_damaged::<B>(PAIR, at, |at| {
                 let kind = |name: &str| [b"\x03\0\0\0\0\0\0\0", name.as_bytes()].concat();
-                replace(&at.join("mmproj-f32.gguf"), &kind("mlp"), &kind("ldp"));
+                replace(&at.join(EYES), &kind("mlp"), &kind("ldp"));
             }),
             Error::Config(ConfigError::Unsupported { .. })
+        ),
+        case!(
+            "rows of tiles in GGUF that are merged in an unknown way",
+            "clip.vision.mm_patch_merge_type",
+            |at| open_tiles_with::<B>(at, b"spatial_unpad", b"spatial_unped"),
+            Error::Config(ConfigError::Unsupported { .. })
+        ),
+        case!(
+            "tiles in GGUF of a picture that is not cut",
+            "clip.vision.image_aspect_ratio",
+            |at| open_tiles_with::<B>(at, b"anyres", b"square"),
+            Error::Config(ConfigError::Unsupported { .. })
+        ),
+        case!(
+            "tiles in GGUF of no size",
+            "clip.vision.image_grid_pinpoints",
+            |at| open_tiles_with::<B>(at, b"image_grid_pinpoints", b"image_grid_pinpoimps"),
+            Error::Config(ConfigError::Missing { .. })
         ),
         case!(
             "eyes in GGUF that are a model's",
