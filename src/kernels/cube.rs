@@ -1,5 +1,6 @@
 //! [`VlmBackend`] for CubeCL backends: this crate's kernels, one source for CUDA and WGPU.
 
+pub(super) mod elements;
 pub(super) mod loops;
 pub(super) mod reduce;
 pub(super) mod stored;
@@ -24,6 +25,10 @@ where
 {
     fn vlm_reads_matrix(device: &R::Device, dtype: DType, columns: usize) -> bool {
         stored::reads(&R::client(device), dtype, columns)
+    }
+
+    fn vlm_has_packed_kernels() -> bool {
+        true
     }
 
     fn vlm_linear(

@@ -96,14 +96,18 @@ pub(super) fn plan<'c, B: VlmBackend, M: Module<B>>(
                 false => Reading::Never,
             }
         }
+        (Some(device), KeptType::Packed(_)) if !stores_packed::<B>(device) => Reading::Never,
         (Some(_), KeptType::Packed(_)) if B::vlm_has_packed_kernels() => Reading::Kernel,
-        (Some(device), KeptType::Packed(_)) if B::supports_dtype(device, DType::U32) => {
-            Reading::Slow
-        }
-        (Some(_), KeptType::Packed(_)) => Reading::Never,
+        (Some(_), KeptType::Packed(_)) => Reading::Slow,
     };
     let plan = Plan::new(parameters, checkpoint, key_map, options, &reads_matrix)?;
     Ok((plan, device))
+}
+
+/// Whether the device has the types of codes and scales.
+fn stores_packed<B: VlmBackend>(device: &B::Device) -> bool {
+    let mut types = [DType::U32, DType::F16].into_iter();
+    types.all(|dtype| B::supports_dtype(device, dtype))
 }
 
 struct Filler<'l, 'p, 'c, B: Backend> {

@@ -2,9 +2,7 @@
 
 use burn::tensor::DType;
 use burn_vlm::backend::Cpu;
-use burn_vlm::kernels::{
-    Case, Implementation, KernelEntry, KernelTrace, LaunchRefused, VlmBackend,
-};
+use burn_vlm::kernels::{Case, Implementation, KernelEntry, KernelTrace, VlmBackend};
 
 /// What came of running every case.
 #[derive(Debug, Default)]
@@ -15,8 +13,6 @@ pub(crate) struct Outcome {
     pub(crate) wrong: Vec<String>,
     /// Cases that the device refused and the reference answered, and why.
     pub(crate) refused: Vec<String>,
-    /// Cases of packed matrices where the backend has no kernels for them.
-    pub(crate) packed: Vec<String>,
     /// Cases of operations that this backend has no kernel for.
     pub(crate) by_reference: Vec<String>,
     /// Cases in types that the device does not have.
@@ -34,19 +30,17 @@ impl Outcome {
             passed,
             wrong,
             refused,
-            packed,
             by_reference,
             not_run,
         } = self;
-        let unpacked = not_run.iter().chain(refused).chain(packed);
-        for case in unpacked.chain(by_reference) {
+        for case in not_run.iter().chain(refused).chain(by_reference) {
             eprintln!("{case}");
         }
         let (refused, not_run) = (refused.len(), not_run.len());
-        let (packed, by_reference) = (packed.len(), by_reference.len());
+        let by_reference = by_reference.len();
         eprintln!(
             "{backend}: {passed} cases by kernels, {by_reference} by the reference, \
-             {refused} refused, {packed} of packed matrices, {not_run} not run"
+             {refused} refused, {not_run} not run"
         );
         assert!(
             wrong.is_empty(),
@@ -103,13 +97,9 @@ fn run_case<B: VlmBackend>(
                 .push(format!("{name}, output {index}: {deviation}"));
         }
     }
-    let is_of_packed = |(_, why): (_, &LaunchRefused)| *why == LaunchRefused::Packed;
-    let only_packed = report.refusals().count() > 0 && report.refusals().all(is_of_packed);
     let why: Vec<_> = report.refusals().map(|(_, why)| why.to_string()).collect();
     let mut calls = report.calls();
-    if only_packed && !B::vlm_has_packed_kernels() {
-        outcome.packed.push(format!("{name}: by the reference"));
-    } else if !why.is_empty() {
+    if !why.is_empty() {
         outcome
             .refused
             .push(format!("{name}: refused: {}", why.join("; ")));

@@ -1,14 +1,13 @@
-//! Tensors in a type that the device cannot compute in.
+//! Matrices as they are stored: in a type that the device may not compute in, or packed.
 
 use burn::tensor::{DType, TensorMetadata};
 use burn_cubecl::CubeRuntime;
 use burn_cubecl::tensor::CubeTensor;
 use cubecl::client::ComputeClient;
-use cubecl::prelude::*;
 use cubecl::zspace::metadata::Metadata;
 
 use crate::kernels::launch::{DeviceProperties, in_vectors};
-use crate::kernels::{LaunchRefused, Matrix};
+use crate::kernels::{GROUP_LEN, LaunchRefused, Matrix, PackedMatrix, PackedType};
 
 /// How a kernel reads a matrix.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -17,12 +16,33 @@ pub(in crate::kernels) enum Storage {
     Native,
     /// As u32 words of two bf16 each, the first in the lower half: on devices without bf16.
     Bf16Words,
+    /// As u32 words of codes, with numbers beside them.
+    Packed(PackedType),
+}
+
+/// Elements that a word of packed codes gives at a time: all of 8 bits, or half of those of 4.
+pub(super) const PIECE: usize = 4;
+/// Words that are read at once at the most: 16 bytes, and no more than any group has.
+const MAX_LOAD_WORDS: usize = 4;
+/// Pieces of a group.
+pub(super) const GROUP_PIECES: usize = GROUP_LEN / PIECE;
+
+impl Storage {
+    /// Pieces of a stored vector of so many words.
+    pub(in crate::kernels) fn pieces(self, words: usize) -> usize {
+        match self {
+            Self::Native | Self::Bf16Words => 1,
+            Self::Packed(packed_type) => words * GROUP_PIECES / packed_type.words_of_group(),
+        }
+    }
 }
 
 /// A matrix as a kernel reads it.
 pub(in crate::kernels) struct StoredMatrix<R: CubeRuntime> {
     /// The matrix, or its words.
     pub(in crate::kernels) tensor: CubeTensor<R>,
+    /// What goes with the groups of a packed one.
+    pub(in crate::kernels) numbers: Option<CubeTensor<R>>,
     /// Elements of a vector of the other operands.
     pub(in crate::kernels) width: usize,
     /// Elements, or words, of a vector of the matrix.
@@ -37,8 +57,9 @@ impl<R: CubeRuntime> StoredMatrix<R> {
         other: &CubeTensor<R>,
         max_width: usize,
     ) -> Result<Self, LaunchRefused> {
-        let Matrix::Float(matrix) = matrix else {
-            return Err(LaunchRefused::Packed);
+        let matrix = match matrix {
+            Matrix::Float(matrix) => matrix,
+            Matrix::Packed(packed) => return Self::packed(packed, other, max_width),
         };
         let [_, columns] = matrix.shape().dims();
         let device = DeviceProperties::of(&matrix.client);
@@ -48,6 +69,7 @@ impl<R: CubeRuntime> StoredMatrix<R> {
             let tensor = in_vectors(matrix, width);
             return Ok(Self {
                 tensor,
+                numbers: None,
                 width,
                 stored_width: width,
                 storage: Storage::Native,
@@ -57,12 +79,54 @@ impl<R: CubeRuntime> StoredMatrix<R> {
         match words(matrix, width) {
             Some(tensor) if width >= 2 => Ok(Self {
                 tensor,
+                numbers: None,
                 width,
                 stored_width: width / 2,
                 storage: Storage::Bf16Words,
             }),
             _ => Err(LaunchRefused::PartialWords),
         }
+    }
+
+    fn packed(
+        packed: &PackedMatrix<CubeTensor<R>, CubeTensor<R>>,
+        other: &CubeTensor<R>,
+        max_width: usize,
+    ) -> Result<Self, LaunchRefused> {
+        let device = DeviceProperties::of(&other.client);
+        if device.vector_width([other.dtype], PIECE).min(max_width) < PIECE {
+            return Err(LaunchRefused::Packed);
+        }
+        Ok(Self {
+            tensor: in_vectors(&packed.codes, 1),
+            numbers: Some(in_vectors(&packed.numbers, 1)),
+            width: PIECE,
+            stored_width: 1,
+            storage: Storage::Packed(packed.packed_type()),
+        })
+    }
+
+    /// With vectors of several words of packed codes, so that enough of them lie in one, and no more
+    /// than `max_width` elements that a word gives at a time.
+    pub(in crate::kernels) fn in_loads(self, max_width: usize) -> Self {
+        match self.storage {
+            Storage::Native | Storage::Bf16Words => self,
+            Storage::Packed(_) => {
+                let stored_width = (max_width / PIECE).min(MAX_LOAD_WORDS);
+                Self {
+                    tensor: in_vectors(&self.tensor, stored_width),
+                    stored_width,
+                    ..self
+                }
+            }
+        }
+    }
+
+    /// The type of the numbers; where there are none, any that the device has will do.
+    pub(in crate::kernels) fn numbers_dtype(&self) -> DType {
+        self.numbers
+            .as_ref()
+            .map_or(DType::F32, |numbers| numbers.dtype)
     }
 }
 
@@ -105,31 +169,10 @@ fn words<R: CubeRuntime>(matrix: &CubeTensor<R>, width: usize) -> Option<CubeTen
     Some(CubeTensor::new(client, handle, meta, device, DType::U32))
 }
 
-/// The elements of a stored vector.
-#[cube]
-pub(in crate::kernels) fn unpack<W: Numeric, M: Size, N: Size>(
-    stored: Vector<W, M>,
-    #[comptime] storage: Storage,
-) -> Vector<f32, N> {
-    match comptime!(storage) {
-        Storage::Native => Vector::<f32, N>::cast_from(stored),
-        Storage::Bf16Words => {
-            let mut elements = Vector::<f32, N>::empty();
-            #[unroll]
-            for word in 0..stored.vector_size() {
-                // A bf16 is the upper half of an f32.
-                let bits = u32::cast_from(stored[word]);
-                elements[2 * word] = f32::reinterpret(bits << 16u32);
-                elements[2 * word + 1] = f32::reinterpret(bits & 0xFFFF_0000u32);
-            }
-            elements
-        }
-    }
-}
-
 #[cfg(all(test, feature = "wgpu"))]
 mod tests {
     use burn::tensor::{Tensor, bf16};
+    use cubecl::Runtime;
     use cubecl::wgpu::{WgpuDevice, WgpuRuntime};
 
     use crate::kernels::{Activation, LinearEpilogue, linear, primitive, tensor};

@@ -6,7 +6,8 @@ use burn_cubecl::tensor::CubeTensor;
 use cubecl::prelude::*;
 
 use super::{SplicedRows, TokenIds};
-use crate::kernels::cube::stored::{Storage, StoredMatrix, part_of, unpack};
+use crate::kernels::cube::elements::read;
+use crate::kernels::cube::stored::{Storage, StoredMatrix, part_of};
 use crate::kernels::launch::{DeviceProperties, Elementwise, Operand, in_vectors, output};
 use crate::kernels::{LaunchRefused, Matrix};
 
@@ -14,12 +15,14 @@ use crate::kernels::{LaunchRefused, Matrix};
 const NO_TOKEN: u32 = u32::MAX;
 
 #[cube(launch)]
-fn embed_kernel<T: Numeric, I: Int, O: Float, M: Size, N: Size>(
+fn embed_kernel<T: Numeric, H: Float, I: Int, O: Float, M: Size, N: Size>(
     table: &Tensor<Vector<T, M>>,
+    numbers: ComptimeOption<Tensor<H>>,
     token_ids: &Tensor<I>,
     embeds: &mut Tensor<Vector<O, N>>,
     #[comptime] storage: Storage,
     #[define(T)] _table_dtype: StorageType,
+    #[define(H)] _numbers_dtype: StorageType,
     #[define(I)] _id_dtype: StorageType,
     #[define(O)] _dtype: StorageType,
 ) {
@@ -30,8 +33,7 @@ fn embed_kernel<T: Numeric, I: Int, O: Float, M: Size, N: Size>(
         let id = u32::cast_from(token_ids[token * token_ids.stride(0)]) as usize;
         let mut embed = Vector::<f32, N>::new(0.0);
         if id < table.shape(0) {
-            let stored = table[id * (table.stride(0) / table.vector_size()) + column];
-            embed = unpack::<T, M, N>(stored, storage);
+            embed = read::<T, H, M, N>(table, &numbers, id, column, storage);
         }
         embeds[ABSOLUTE_POS] = Vector::cast_from(embed);
     }
@@ -106,14 +108,19 @@ fn embed<R: CubeRuntime>(
     device: &DeviceProperties,
 ) -> Result<(), LaunchRefused> {
     let table = StoredMatrix::new(table, embeds, usize::MAX)?;
+    let operands = [&table.tensor, &ids, embeds]
+        .into_iter()
+        .chain(&table.numbers);
+    let operands: Vec<_> = operands.map(Operand::from).collect();
     let Elementwise { grid, .. } = Elementwise::of_width(
         embeds.shape().num_elements(),
         table.width,
-        &[&table.tensor, &ids, embeds].map(Operand::from),
+        &operands,
         device,
     )?;
     let (cubes, units) = grid.size();
     let (table_dtype, id_dtype) = (table.tensor.dtype, ids.dtype);
+    let numbers_dtype = table.numbers_dtype();
     embed_kernel::launch::<R>(
         &embeds.client,
         cubes,
@@ -121,10 +128,12 @@ fn embed<R: CubeRuntime>(
         table.stored_width,
         table.width,
         table.tensor.into_tensor_arg(),
+        table.numbers.map(CubeTensor::into_tensor_arg).into(),
         ids.into_tensor_arg(),
         embeds.clone().into_tensor_arg(),
         table.storage,
         table_dtype.into(),
+        numbers_dtype.into(),
         id_dtype.into(),
         embeds.dtype.into(),
     );

@@ -61,6 +61,7 @@ impl<R: CubeRuntime> Operands<R> {
 
     fn check(&self) -> Result<(), LaunchRefused> {
         let operands = [&self.x, &self.weight.tensor, &self.y].into_iter();
+        let operands = operands.chain(&self.weight.numbers);
         let operands = operands.chain(&self.bias).chain(&self.residual);
         let operands: Vec<_> = operands.map(Operand::from).collect();
         DeviceProperties::of(&self.x.client).check_operands(&operands)

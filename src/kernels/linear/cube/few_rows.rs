@@ -10,9 +10,10 @@ use cubecl::prelude::*;
 
 use super::Operands;
 use super::epilogue::finish;
+use crate::kernels::cube::elements::{Scale, column_of_piece, piece_of};
 use crate::kernels::cube::loops::at_run_time;
 use crate::kernels::cube::reduce::sum_vector;
-use crate::kernels::cube::stored::{Storage, unpack};
+use crate::kernels::cube::stored::Storage;
 use crate::kernels::launch::{Grid, in_vectors};
 use crate::kernels::linear::{Activation, LinearEpilogue};
 use crate::kernels::{LaunchRefused, Matrix};
@@ -32,9 +33,10 @@ const UNITS: usize = FEATURES * LANES;
 const PITCH: usize = LANES + 1;
 
 #[cube(launch)]
-fn few_rows_kernel<E: Float, W: Numeric, P: Float, M: Size, N: Size>(
+fn few_rows_kernel<E: Float, W: Numeric, H: Float, P: Float, M: Size, N: Size>(
     x: &Tensor<Vector<E, N>>,
     weight: &Tensor<Vector<W, M>>,
+    numbers: ComptimeOption<Tensor<H>>,
     bias: ComptimeOption<Tensor<P>>,
     residual: ComptimeOption<Tensor<E>>,
     y: &mut Tensor<E>,
@@ -43,6 +45,7 @@ fn few_rows_kernel<E: Float, W: Numeric, P: Float, M: Size, N: Size>(
     #[comptime] activation: Activation,
     #[define(E)] _dtype: StorageType,
     #[define(W)] _weight_dtype: StorageType,
+    #[define(H)] _numbers_dtype: StorageType,
     #[define(P)] _bias_dtype: StorageType,
 ) {
     let lane = UNIT_POS_X as usize % LANES;
@@ -50,9 +53,12 @@ fn few_rows_kernel<E: Float, W: Numeric, P: Float, M: Size, N: Size>(
     let (num_rows, out_features) = (y.shape(0), y.shape(1));
     let feature = CUBE_POS * FEATURES + group;
     // Rows and features beyond the last repeat it and are not stored.
-    let weight_start = min(feature, out_features - 1) * (weight.stride(0) / weight.vector_size());
+    let weight_row = min(feature, out_features - 1);
+    let weight_start = weight_row * (weight.stride(0) / weight.vector_size());
     let pitch = x.stride(0) / x.vector_size();
-    let columns = x.shape(1) / x.vector_size();
+    let words = weight.vector_size();
+    let pieces = comptime!(storage.pieces(words));
+    let columns = x.shape(1) / x.vector_size() / pieces;
 
     let mut sums = Array::<f32>::new(rows);
     #[unroll]
@@ -61,11 +67,17 @@ fn few_rows_kernel<E: Float, W: Numeric, P: Float, M: Size, N: Size>(
     }
     let mut column = lane;
     while column < columns {
-        let weights = unpack::<W, M, N>(weight[weight_start + column], storage);
+        let stored = weight[weight_start + column];
+        let scale = Scale::of_load::<H>(&numbers, weight_row, column, words, storage);
         #[unroll]
-        for row in 0..rows {
-            let value = x[min(row.runtime(), num_rows - 1) * pitch + column];
-            sums[row] += sum_vector::<N>(Vector::cast_from(value) * weights);
+        for piece in 0..pieces {
+            let weights = piece_of::<W, M, N>(stored, &scale, piece, storage);
+            let x_column = column_of_piece(column, piece, words, storage);
+            #[unroll]
+            for row in 0..rows {
+                let at = min(row.runtime(), num_rows - 1) * pitch + x_column;
+                sums[row] += sum_vector::<N>(Vector::cast_from(x[at]) * weights);
+            }
         }
         column += at_run_time(LANES, UNITS);
     }
@@ -108,9 +120,15 @@ pub(super) fn launch<R: CubeRuntime>(
     kernel_rows: usize,
     grid: Grid,
 ) -> Result<CubeTensor<R>, LaunchRefused> {
-    let operands = Operands::new(x, weight, epilogue, MAX_NUMBERS / kernel_rows)?;
+    let max_width = MAX_NUMBERS / kernel_rows;
+    let operands = Operands::new(x, weight, epilogue, max_width)?;
+    let operands = Operands {
+        weight: operands.weight.in_loads(max_width),
+        ..operands
+    };
     let (cubes, units) = grid.size();
     let (bias_dtype, weight_dtype) = (operands.bias_dtype(), operands.weight.tensor.dtype);
+    let numbers_dtype = operands.weight.numbers_dtype();
     let Operands {
         x,
         weight,
@@ -127,6 +145,7 @@ pub(super) fn launch<R: CubeRuntime>(
         weight.width,
         in_vectors(&x, weight.width).into_tensor_arg(),
         weight.tensor.into_tensor_arg(),
+        weight.numbers.map(CubeTensor::into_tensor_arg).into(),
         bias.map(CubeTensor::into_tensor_arg).into(),
         residual.map(CubeTensor::into_tensor_arg).into(),
         y.clone().into_tensor_arg(),
@@ -135,6 +154,7 @@ pub(super) fn launch<R: CubeRuntime>(
         activation,
         x.dtype.into(),
         weight_dtype.into(),
+        numbers_dtype.into(),
         bias_dtype.into(),
     );
     Ok(y)

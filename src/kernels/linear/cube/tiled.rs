@@ -10,7 +10,8 @@ use cubecl::prelude::*;
 
 use super::Operands;
 use super::epilogue::finish;
-use crate::kernels::cube::stored::{Storage, unpack};
+use crate::kernels::cube::elements::read;
+use crate::kernels::cube::stored::Storage;
 use crate::kernels::launch::{Grid, in_vectors};
 use crate::kernels::linear::{Activation, LinearEpilogue};
 use crate::kernels::{LaunchRefused, Matrix};
@@ -29,9 +30,10 @@ const PITCH: usize = TILE + 1;
 const MAX_WIDTH: usize = TILE * DEPTH / UNITS;
 
 #[cube(launch)]
-fn tiled_kernel<E: Float, W: Numeric, P: Float, M: Size, N: Size>(
+fn tiled_kernel<E: Float, W: Numeric, H: Float, P: Float, M: Size, N: Size>(
     x: &Tensor<Vector<E, N>>,
     weight: &Tensor<Vector<W, M>>,
+    numbers: ComptimeOption<Tensor<H>>,
     bias: ComptimeOption<Tensor<P>>,
     residual: ComptimeOption<Tensor<E>>,
     y: &mut Tensor<E>,
@@ -39,6 +41,7 @@ fn tiled_kernel<E: Float, W: Numeric, P: Float, M: Size, N: Size>(
     #[comptime] activation: Activation,
     #[define(E)] _dtype: StorageType,
     #[define(W)] _weight_dtype: StorageType,
+    #[define(H)] _numbers_dtype: StorageType,
     #[define(P)] _bias_dtype: StorageType,
 ) {
     let unit_x = UNIT_POS_X as usize % SIDE;
@@ -63,8 +66,10 @@ fn tiled_kernel<E: Float, W: Numeric, P: Float, M: Size, N: Size>(
             let (row, column) = (index / depth, index % depth);
             let (x_row, feature) = (first_row + row, first_feature + row);
             let source = first_column + column;
-            let from_x = load::<E, N, N>(x, x_row, source, columns, Storage::Native);
-            let from_weight = load::<W, M, N>(weight, feature, source, columns, storage);
+            let none = ComptimeOption::<Tensor<H>>::new_None();
+            let from_x = load::<E, H, N, N>(x, &none, x_row, source, columns, Storage::Native);
+            let from_weight =
+                load::<W, H, M, N>(weight, &numbers, feature, source, columns, storage);
             store_turned::<N>(from_x, row, column, &mut x_tile);
             store_turned::<N>(from_weight, row, column, &mut weight_tile);
             // Not `UNITS`: NVIDIA's compiler would unroll the loop and run out of registers.
@@ -105,8 +110,9 @@ fn tiled_kernel<E: Float, W: Numeric, P: Float, M: Size, N: Size>(
 /// Some elements of a row of `matrix`. Rows beyond the last repeat it, and their products are not
 /// stored; columns beyond the last are zero.
 #[cube]
-fn load<W: Numeric, M: Size, N: Size>(
+fn load<W: Numeric, H: Float, M: Size, N: Size>(
     matrix: &Tensor<Vector<W, M>>,
+    numbers: &ComptimeOption<Tensor<H>>,
     row: usize,
     column: usize,
     columns: usize,
@@ -114,9 +120,8 @@ fn load<W: Numeric, M: Size, N: Size>(
 ) -> Vector<f32, N> {
     let mut elements = Vector::<f32, N>::new(0.0);
     if column < columns {
-        let pitch = matrix.stride(0) / matrix.vector_size();
-        let stored = matrix[min(row, matrix.shape(0) - 1) * pitch + column];
-        elements = unpack::<W, M, N>(stored, storage);
+        let row = min(row, matrix.shape(0) - 1);
+        elements = read::<W, H, M, N>(matrix, numbers, row, column, storage);
     }
     elements
 }
@@ -176,6 +181,7 @@ pub(super) fn launch<R: CubeRuntime>(
     let operands = Operands::new(x, weight, epilogue, MAX_WIDTH)?;
     let (cubes, units) = grid.size();
     let (bias_dtype, weight_dtype) = (operands.bias_dtype(), operands.weight.tensor.dtype);
+    let numbers_dtype = operands.weight.numbers_dtype();
     let Operands {
         x,
         weight,
@@ -192,6 +198,7 @@ pub(super) fn launch<R: CubeRuntime>(
         weight.width,
         in_vectors(&x, weight.width).into_tensor_arg(),
         weight.tensor.into_tensor_arg(),
+        weight.numbers.map(CubeTensor::into_tensor_arg).into(),
         bias.map(CubeTensor::into_tensor_arg).into(),
         residual.map(CubeTensor::into_tensor_arg).into(),
         y.clone().into_tensor_arg(),
@@ -199,6 +206,7 @@ pub(super) fn launch<R: CubeRuntime>(
         activation,
         x.dtype.into(),
         weight_dtype.into(),
+        numbers_dtype.into(),
         bias_dtype.into(),
     );
     Ok(y)
