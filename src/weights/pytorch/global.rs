@@ -9,6 +9,9 @@ pub(super) enum Global {
     OrderedDict,
     RebuildTensor,
     RebuildParameter,
+    /// Calls another callable, and gives its result attributes.
+    RebuildFromType,
+    TensorType,
     Storage(ElementType),
 }
 
@@ -18,7 +21,12 @@ impl Global {
         Some(match (module, name) {
             ("collections", "OrderedDict") => Self::OrderedDict,
             ("torch._utils", "_rebuild_tensor" | "_rebuild_tensor_v2") => Self::RebuildTensor,
-            ("torch._utils", "_rebuild_parameter") => Self::RebuildParameter,
+            // The second is of a parameter that was given attributes, which come behind its tensor.
+            ("torch._utils", "_rebuild_parameter" | "_rebuild_parameter_with_state") => {
+                Self::RebuildParameter
+            }
+            ("torch._tensor", "_rebuild_from_type_v2") => Self::RebuildFromType,
+            ("torch", "Tensor") | ("torch.nn.parameter", "Parameter") => Self::TensorType,
             ("torch", "DoubleStorage") => Self::Storage(ElementType::F64),
             ("torch", "FloatStorage") => Self::Storage(ElementType::F32),
             ("torch", "HalfStorage") => Self::Storage(ElementType::F16),

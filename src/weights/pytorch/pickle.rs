@@ -1,7 +1,7 @@
 //! A pickle reader that can make nothing but tensors.
 //!
 //! A pickle is a program that may call any Python function. This one knows the opcodes that
-//! `torch.save` writes for a state dict and the four callables behind a tensor; whatever else is
+//! `torch.save` writes for a state dict and the few callables behind a tensor; whatever else is
 //! asked for is an error that names it. Values live in flat tables and refer to each other by
 //! position, so that neither depth nor sharing can exhaust the stack or multiply memory.
 
@@ -246,8 +246,10 @@ impl<'a> Machine<'a> {
 
     /// Calls one of the known callables.
     fn reduce(&mut self) -> Result<()> {
-        let arguments = self.pop()?;
-        let callable = self.pop()?;
+        let (mut arguments, mut callable) = (self.pop()?, self.pop()?);
+        if let Value::Global(Global::RebuildFromType) = callable {
+            (callable, arguments) = self.inner_call(arguments)?;
+        }
         let Some(arguments) = self.heap.sequence(arguments) else {
             return Err(malformed("a call has no tuple of arguments"));
         };
@@ -264,6 +266,16 @@ impl<'a> Machine<'a> {
                 _ => Err(malformed("a parameter holds no tensor")),
             },
             _ => Err(malformed("something is called that cannot be")),
+        }
+    }
+
+    /// `(callable, type, arguments, attributes)`: the call behind a tensor that has attributes.
+    fn inner_call(&self, arguments: Value) -> Result<(Value, Value)> {
+        match self.heap.sequence(arguments) {
+            Some(&[callable, Value::Global(Global::TensorType), arguments, _]) => {
+                Ok((callable, arguments))
+            }
+            _ => Err(malformed("a tensor is described in an unknown way")),
         }
     }
 
