@@ -273,13 +273,17 @@ fn decode(bytes: &[u8], format: Format, limits: &ImageLimits) -> Result<ImageInp
         size,
         orientation,
         file,
+        margin,
     } = container::walk(bytes, format, limits)?;
-    let rgb = if format.decoder == ImageFormat::Png {
+    let mut rgb = if format.decoder == ImageFormat::Png {
         png_rows::decode(&file, size, DECODER_SCRATCH_BYTES as usize)
             .map_err(|error| format.damaged(error))?
     } else {
         decode_whole(&file, format, size)?
     };
+    if let Some(margin) = margin {
+        margin.paint(&mut rgb, size.width);
+    }
     Ok(ImageInput::stored_as(size, rgb, orientation))
 }
 

@@ -18,6 +18,7 @@
 
 #![cfg(feature = "flex")]
 
+mod bombs;
 mod folders;
 mod large_pictures;
 mod memory;

@@ -21,6 +21,7 @@ pub(super) fn walk<'a>(bytes: &'a [u8], limits: &ImageLimits) -> Result<Containe
         size: header.size,
         orientation: Orientation::UPRIGHT,
         file,
+        margin: None,
     })
 }
 

@@ -23,6 +23,11 @@ const APP14: u8 = 0xee;
 const MAX_SEGMENTS: usize = 2048;
 /// Every scan of a progressive picture goes over all of it.
 const MAX_SCAN_PIXELS: u64 = 3_000_000_000;
+/// Pixels that a picture may have for each byte of its scans. A flat one of one colour, which takes a
+/// bit or two for each block of 64, has 512 at most: beyond this next to nothing of it is there.
+const MAX_PIXELS_A_BYTE: u64 = 4096;
+/// Pixels that cost nothing, however few bytes there are.
+const FREE_PIXELS: u64 = 1 << 20;
 
 /// Walks through the segments.
 pub(super) fn walk<'a>(bytes: &'a [u8], limits: &ImageLimits) -> Result<Container<'a>, Refusal> {
@@ -34,15 +39,18 @@ pub(super) fn walk<'a>(bytes: &'a [u8], limits: &ImageLimits) -> Result<Containe
         frame: None,
         tables: Tables::default(),
         num_segments: 0,
+        num_scan_bytes: 0,
     };
     walk.headers(limits)?;
     walk.scans()?;
+    walk.require_scans()?;
     walk.file.extend([MARKER, EOI]);
     let exif = (!walk.exif.is_empty()).then_some(walk.exif.as_slice());
     Ok(Container {
         size: walk.frame.ok_or(NO_FRAME)?.size,
         orientation: orientation(exif, walk.xmp),
         file: Cow::Owned(walk.file),
+        margin: None,
     })
 }
 
@@ -56,6 +64,7 @@ struct Walk<'a> {
     frame: Option<Frame>,
     tables: Tables,
     num_segments: usize,
+    num_scan_bytes: u64,
 }
 
 #[derive(Clone)]
@@ -95,6 +104,7 @@ impl<'a> Walk<'a> {
             let body = self.body()?;
             self.keep(SOS, body)?;
             let data = self.scan_data();
+            self.num_scan_bytes += data.len() as u64;
             let is_whole_picture = !frame.is_progressive
                 && body.first().map(|&count| usize::from(count)) == Some(frame.components.len());
             if is_whole_picture {
@@ -108,6 +118,16 @@ impl<'a> Walk<'a> {
                 }
             }
         }
+    }
+
+    /// Refuses a picture that is nothing but its size.
+    fn require_scans(&self) -> Result<(), Refusal> {
+        let size = self.frame.as_ref().ok_or(NO_FRAME)?.size;
+        let pixels = size.height as u64 * size.width as u64;
+        if pixels > FREE_PIXELS + MAX_PIXELS_A_BYTE * self.num_scan_bytes {
+            return Err(ENDS_EARLY.into());
+        }
+        Ok(())
     }
 
     /// Whether the one scan of a picture has all of it, where no end mark says so.

@@ -19,6 +19,7 @@ mod webp;
 mod xmp;
 
 use std::borrow::Cow;
+use std::ops::Range;
 
 use ::image::ImageFormat;
 
@@ -34,6 +35,33 @@ pub(crate) struct Container<'a> {
     pub(crate) orientation: Orientation,
     /// The file that the decoder gets.
     pub(crate) file: Cow<'a, [u8]>,
+    /// What shows around the pixels that the file has, where that is not white.
+    pub(crate) margin: Option<Margin>,
+}
+
+/// What shows of a picture around the frame that is its only one with pixels.
+pub(crate) struct Margin {
+    /// Its red, green and blue.
+    pub(crate) colour: [u8; 3],
+    /// The rows of the frame.
+    pub(crate) rows: Range<usize>,
+    /// Its columns.
+    pub(crate) columns: Range<usize>,
+}
+
+impl Margin {
+    /// Paints it around the frame, on pixels of `width` columns.
+    pub(crate) fn paint(&self, rgb: &mut [u8], width: usize) {
+        let (pixels, _) = rgb.as_chunks_mut::<3>();
+        for (row, pixels) in pixels.chunks_exact_mut(width).enumerate() {
+            if self.rows.contains(&row) {
+                pixels[..self.columns.start].fill(self.colour);
+                pixels[self.columns.end..].fill(self.colour);
+            } else {
+                pixels.fill(self.colour);
+            }
+        }
+    }
 }
 
 /// Why a file is not walked to its end.

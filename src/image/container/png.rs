@@ -42,6 +42,7 @@ pub(super) fn walk<'a>(bytes: &'a [u8], limits: &ImageLimits) -> Result<Containe
         size,
         orientation,
         file,
+        margin: None,
     })
 }
 

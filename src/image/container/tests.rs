@@ -101,6 +101,12 @@ fn orientation_is_found_wherever_pillow_finds_it() {
 }
 
 #[test]
+fn what_shows_around_a_frame_is_what_pillow_shows() {
+    let found = differences("frames");
+    assert!(found.is_empty(), "\n{}", found.join("\n"));
+}
+
+#[test]
 fn pictures_whose_pixels_are_all_there_are_read_and_no_others() {
     let found = differences("ends");
     assert!(found.is_empty(), "\n{}", found.join("\n"));

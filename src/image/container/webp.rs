@@ -6,7 +6,7 @@
 
 use std::borrow::Cow;
 
-use super::{Container, ENDS_EARLY, Refusal, orientation, take, take_array, vp8l};
+use super::{Container, ENDS_EARLY, Margin, Refusal, orientation, take, take_array, vp8l};
 use crate::image::orientation::Orientation;
 use crate::image::{ImageLimits, ImageSize};
 
@@ -15,6 +15,8 @@ const ANIMATION: u8 = 0x02;
 const XMP: u8 = 0x04;
 const EXIF: u8 = 0x08;
 const ALPHA: u8 = 0x10;
+/// The flag of a frame that is not blended with what is below it.
+const REPLACES: u8 = 0x02;
 
 /// Bytes that the decoder takes for each pixel, the picture in RGB included.
 const LOSSY_BYTES: f64 = 4.5;
@@ -46,6 +48,7 @@ pub(super) fn walk<'a>(bytes: &'a [u8], limits: &ImageLimits) -> Result<Containe
         size: picture.size,
         orientation: Orientation::UPRIGHT,
         file: Cow::Owned(riff(&[picture.chunks()])),
+        margin: None,
     })
 }
 
@@ -107,10 +110,9 @@ impl<'a> Extended<'a> {
             chunks,
         };
         limits.check_size(extended.canvas)?;
-        let file = if extended.has(ANIMATION) {
-            extended.first_frame(limits)?
-        } else {
-            extended.picture(limits)?
+        let (file, margin) = match extended.has(ANIMATION) {
+            true => extended.first_frame(limits)?,
+            false => (extended.picture(limits)?, None),
         };
         let note = |flag, name| {
             let chunk = extended.has(flag).then(|| Chunk::find(chunks, &[name]));
@@ -120,6 +122,7 @@ impl<'a> Extended<'a> {
             size: extended.canvas,
             orientation: orientation(note(EXIF, b"EXIF"), note(XMP, b"XMP ")),
             file: Cow::Owned(file),
+            margin,
         })
     }
 
@@ -133,7 +136,8 @@ impl<'a> Extended<'a> {
         Ok(riff(&[self.header_chunk(0, &picture), picture.chunks()]))
     }
 
-    fn first_frame(&self, limits: &ImageLimits) -> Result<Vec<u8>, Refusal> {
+    /// A file of the first frame, and what shows around it.
+    fn first_frame(&self, limits: &ImageLimits) -> Result<(Vec<u8>, Option<Margin>), Refusal> {
         // Pixels of the canvas and of the frame, and the picture made of them.
         limits.check_decode(self.canvas, LOSSLESS_BYTES)?;
         let frame = Chunk::find(self.chunks, &[b"ANMF"]).ok_or(ENDS_EARLY)?;
@@ -144,7 +148,8 @@ impl<'a> Extended<'a> {
             u32::from_le_bytes(bytes) as usize
         };
         let size = ImageSize::new(number(9) + 1, number(6) + 1);
-        let [right, bottom] = [2 * number(0) + size.width, 2 * number(3) + size.height];
+        let [left, top] = [2 * number(0), 2 * number(3)];
+        let [right, bottom] = [left + size.width, top + size.height];
         if right > self.canvas.width || bottom > self.canvas.height {
             return Err(off_canvas(ImageSize::new(bottom, right), self.canvas));
         }
@@ -152,11 +157,21 @@ impl<'a> Extended<'a> {
         picture.check(size, limits)?;
         let control = Chunk::find(self.chunks, &[b"ANIM"]).map_or(&[][..], |chunk| chunk.body);
         let control = control.get(..6).unwrap_or(&[0; 6]);
-        Ok(riff(&[
+        // There is nothing below the first frame to blend it with.
+        let mut place = place.to_vec();
+        place[15] |= REPLACES;
+        let file = riff(&[
             self.header_chunk(ANIMATION, &picture),
             chunk(b"ANIM", &[control]),
-            chunk(b"ANMF", &[place, &picture.chunks()]),
-        ]))
+            chunk(b"ANMF", &[&place, &picture.chunks()]),
+        ]);
+        // Nothing is transparent unless the file says so; then black is what nothing is.
+        let margin = Margin {
+            colour: if self.has(ALPHA) { [255; 3] } else { [0; 3] },
+            rows: top..bottom,
+            columns: left..right,
+        };
+        Ok((file, Some(margin)))
     }
 
     /// The header of a file that has one picture and says so.
