@@ -7,6 +7,15 @@ pub enum TokenizerError {
     /// The folder holds neither `tokenizer.json` nor `tokenizer.model`.
     #[error("no tokenizer: neither tokenizer.json nor tokenizer.model is in the folder")]
     Missing,
+    /// The folder holds `vocab.json` alone, which does not say how a text is cut into words, and names
+    /// no class that does.
+    #[error(
+        "no tokenizer: vocab.json and merges.txt do not say how a text is cut into words; put the \
+         tokenizer.json of the model beside them, or name the class in tokenizer_config.json \
+         (`tokenizer_class`: GPT2Tokenizer, GPTNeoXTokenizer or Qwen2Tokenizer; it does not count \
+         for LLaVA, LLaVA-NeXT, Mistral and SmolVLM)"
+    )]
+    VocabularyAlone,
     /// A file is larger than any tokenizer of a model this crate runs.
     #[error(
         "{} has {found_bytes} bytes, the limit is {limit_bytes}",
@@ -87,7 +96,10 @@ impl TokenizerError {
             | Self::Malformed { file, .. }
             | Self::Unsupported { file, .. }
             | Self::DuplicateId { file, .. } => *file = name.to_string(),
-            Self::Missing | Self::UnknownToken { .. } | Self::Encode { .. } => {}
+            Self::Missing
+            | Self::VocabularyAlone
+            | Self::UnknownToken { .. }
+            | Self::Encode { .. } => {}
         }
         self
     }

@@ -5,6 +5,7 @@
 //! by one here. What a part makes is bounded before or right after it is made, the patterns are
 //! this crate's own to run, with a deadline, and every call into the library is guarded.
 
+mod charsmap;
 mod effort;
 mod matcher;
 mod normalizer;
@@ -14,6 +15,7 @@ use std::ops::Range;
 
 use tokenizers::{Model, ModelWrapper, OffsetReferential, OffsetType, PreTokenizedString};
 
+pub(crate) use self::charsmap::Charsmap;
 pub(crate) use self::effort::{Effort, guarded};
 pub(crate) use self::matcher::Matcher;
 pub(crate) use self::normalizer::{Normalized, NormalizerStage};

@@ -17,7 +17,7 @@ use tokenizers::pre_tokenizers::metaspace::{Metaspace, PrependScheme};
 
 use self::model::{Piece, PieceKind, SentencePieceModel};
 use super::detokenizer::DecoderStage;
-use super::engine::{Engine, Matcher, NormalizerStage, SplitterStage, guarded};
+use super::engine::{Charsmap, Engine, Matcher, NormalizerStage, SplitterStage, guarded};
 use super::tokenizer_class::TokenizerClass;
 use super::tokenizer_config::TokenizerConfig;
 use crate::error::TokenizerError;
@@ -133,16 +133,10 @@ impl SentencePieceModel {
             4 => return Err(unsupported("char", "bpe")),
             _ => return Err(unsupported("an unknown type", "bpe")),
         }
-        if !normalizer.precompiled_charsmap.is_empty() {
+        if !normalizer.escape_whitespaces {
             return Err(unsupported(
-                "a precompiled character map",
-                "identity normalisation",
-            ));
-        }
-        if normalizer.remove_extra_whitespaces || !normalizer.escape_whitespaces {
-            return Err(unsupported(
-                "rewritten white space",
-                "white space kept as it is",
+                "white space that is not escaped",
+                "white space escaped",
             ));
         }
         if trainer.treat_whitespace_as_suffix {
@@ -243,19 +237,40 @@ impl SentencePieceModel {
         config: &TokenizerConfig,
     ) -> Result<(Vec<NormalizerStage>, Vec<SplitterStage>), String> {
         if let Some(class @ TokenizerClass::Llama { .. }) = config.class {
-            return Ok((class.normalizers(), class.splitters()));
+            return Ok((class.normalizers(), class.splitters()?));
         }
+        let mut stages = self.replacements()?;
         if self.normalizer.add_dummy_prefix && config.is_legacy == Some(false) {
             let metaspace = Metaspace::new('\u{2581}', PrependScheme::First, false);
-            return Ok((Vec::new(), vec![SplitterStage::Library(metaspace.into())]));
+            return Ok((stages, vec![SplitterStage::Library(metaspace.into())]));
         }
-        let prefix = NormalizerStage::Prepend(SPACE.to_string());
-        let prefix = self.normalizer.add_dummy_prefix.then_some(prefix);
-        let replace = NormalizerStage::Replace {
+        if self.normalizer.add_dummy_prefix {
+            stages.push(NormalizerStage::Prepend(SPACE.to_string()));
+        }
+        stages.push(NormalizerStage::Replace {
             wanted: Matcher::text(" ")?,
             content: SPACE.to_string(),
-        };
-        Ok((prefix.into_iter().chain([replace]).collect(), Vec::new()))
+        });
+        Ok((stages, Vec::new()))
+    }
+
+    /// What is replaced before anything else: characters by the model's table, and spaces that say
+    /// nothing by none.
+    fn replacements(&self) -> Result<Vec<NormalizerStage>, String> {
+        let mut stages = Vec::new();
+        let table = &self.normalizer.precompiled_charsmap;
+        if !table.is_empty() {
+            stages.push(NormalizerStage::Charsmap(Charsmap::parse(table)?.into()));
+        }
+        if self.normalizer.remove_extra_whitespaces {
+            for (spaces, content) in [(r"\A +| +\z", ""), (" {2,}", " ")] {
+                stages.push(NormalizerStage::Replace {
+                    wanted: Matcher::pattern(spaces)?,
+                    content: content.to_string(),
+                });
+            }
+        }
+        Ok(stages)
     }
 
     /// How pieces become spaces.

@@ -1,7 +1,8 @@
 //! The class that a checkpoint names for its tokenizer.
 //!
-//! Three classes of transformers 5 build their tokenizer anew: of a `tokenizer.json` they read the
-//! vocabulary, the merges and what stands around a text, of a `tokenizer.model` the pieces. How a
+//! Four classes of transformers 5 build their tokenizer anew: of a `tokenizer.json` they read the
+//! vocabulary, the merges and what stands around a text, of a `tokenizer.model` the pieces; three of
+//! them are content with `vocab.json` and `merges.txt`, which hold no more than they take. How a
 //! text is normalised, cut and put together again is the class's own. Every other class takes the
 //! file at its word.
 
@@ -12,10 +13,11 @@ use tokenizers::decoders::strip::Strip;
 use tokenizers::normalizers::unicode::NFC;
 use tokenizers::pre_tokenizers::byte_level::ByteLevel;
 use tokenizers::pre_tokenizers::metaspace::{Metaspace, PrependScheme};
-use tokenizers::{NormalizerWrapper, PreTokenizerWrapper};
+use tokenizers::{NormalizerWrapper, PreTokenizerWrapper, SplitDelimiterBehavior};
 
 use super::detokenizer::DecoderStage;
 use super::engine::{Matcher, NormalizerStage, SplitterStage};
+use super::gguf_pre_tokenizer::ONE_DIGIT;
 
 /// How SentencePiece writes a space.
 const SPACE: char = '\u{2581}';
@@ -42,6 +44,11 @@ pub(crate) enum TokenizerClass {
     },
     /// `GPT2Tokenizer`: bytes.
     Gpt2 {
+        /// Whether a text gets a space in front.
+        adds_space: bool,
+    },
+    /// `Qwen2Tokenizer`: bytes, composed, digits one by one.
+    Qwen2 {
         /// Whether a text gets a space in front.
         adds_space: bool,
     },
@@ -82,7 +89,18 @@ impl TokenizerClass {
             "GPT2Tokenizer" => Some(Self::Gpt2 {
                 adds_space: byte_level_space,
             }),
+            "Qwen2Tokenizer" => Some(Self::Qwen2 {
+                adds_space: byte_level_space,
+            }),
             _ => None,
+        }
+    }
+
+    /// Whether its tokens are made of bytes. Then `vocab.json` and `merges.txt` are all it needs.
+    pub(crate) fn is_byte_level(self) -> bool {
+        match self {
+            Self::Llama { .. } => false,
+            Self::GptNeoX { .. } | Self::Gpt2 { .. } | Self::Qwen2 { .. } => true,
         }
     }
 
@@ -92,6 +110,7 @@ impl TokenizerClass {
             Self::Llama { .. } => "LlamaTokenizer",
             Self::GptNeoX { .. } => "GPTNeoXTokenizer",
             Self::Gpt2 { .. } => "GPT2Tokenizer",
+            Self::Qwen2 { .. } => "Qwen2Tokenizer",
         }
     }
 
@@ -111,28 +130,47 @@ impl TokenizerClass {
                 ("pad_token", "<|padding|>"),
             ],
             Self::Gpt2 { .. } => &[("bos_token", END), ("eos_token", END), ("unk_token", END)],
+            Self::Qwen2 { .. } => &[("eos_token", END), ("unk_token", END), ("pad_token", END)],
         }
     }
 
     /// How it normalises a text.
     pub(crate) fn normalizers(self) -> Vec<NormalizerStage> {
         match self {
-            Self::GptNeoX { .. } => vec![NormalizerStage::Library(NormalizerWrapper::NFC(NFC))],
+            Self::GptNeoX { .. } | Self::Qwen2 { .. } => {
+                vec![NormalizerStage::Library(NormalizerWrapper::NFC(NFC))]
+            }
             Self::Llama { .. } | Self::Gpt2 { .. } => Vec::new(),
         }
     }
 
     /// How it cuts a text into words.
-    pub(crate) fn splitters(self) -> Vec<SplitterStage> {
-        vec![SplitterStage::Library(self.splitter())]
+    ///
+    /// # Errors
+    ///
+    /// What went wrong, which nothing does.
+    pub(crate) fn splitters(self) -> Result<Vec<SplitterStage>, String> {
+        let last = SplitterStage::Library(self.last_splitter());
+        Ok(match self {
+            Self::Llama { .. } | Self::GptNeoX { .. } | Self::Gpt2 { .. } => vec![last],
+            Self::Qwen2 { .. } => vec![
+                SplitterStage::Split {
+                    wanted: Matcher::pattern(ONE_DIGIT)?,
+                    behavior: SplitDelimiterBehavior::Isolated,
+                    is_inverted: false,
+                },
+                last,
+            ],
+        })
     }
 
-    fn splitter(self) -> PreTokenizerWrapper {
+    fn last_splitter(self) -> PreTokenizerWrapper {
         match self {
             Self::Llama { prefix } => Metaspace::new(SPACE, prefix, false).into(),
             Self::GptNeoX { adds_space } | Self::Gpt2 { adds_space } => {
                 ByteLevel::new(adds_space, true, true).into()
             }
+            Self::Qwen2 { adds_space } => ByteLevel::new(adds_space, true, false).into(),
         }
     }
 
@@ -142,11 +180,8 @@ impl TokenizerClass {
     ///
     /// What went wrong, which nothing does.
     pub(crate) fn decoders(self) -> Result<Vec<DecoderStage>, String> {
-        let prefix = match self {
-            Self::Llama { prefix } => prefix,
-            Self::GptNeoX { .. } | Self::Gpt2 { .. } => {
-                return Ok(vec![DecoderStage::Library(ByteLevel::default().into())]);
-            }
+        let Self::Llama { prefix } = self else {
+            return Ok(vec![DecoderStage::Library(ByteLevel::default().into())]);
         };
         let mut decoders = vec![
             DecoderStage::Replace {
@@ -164,18 +199,33 @@ impl TokenizerClass {
 
     /// Whether a file's stages encode a text as the class does.
     pub(crate) fn agrees(self, normalizers: &[NormalizerStage], splits: &[SplitterStage]) -> bool {
-        let agrees_on_form = match (self, normalizers) {
-            (Self::GptNeoX { .. }, [NormalizerStage::Library(NormalizerWrapper::NFC(_))]) => true,
-            (Self::GptNeoX { .. }, _) => false,
-            (Self::Llama { .. } | Self::Gpt2 { .. }, found) => found.is_empty(),
-        };
-        let agrees_on_words = match (self.splitter(), splits) {
-            (
-                PreTokenizerWrapper::ByteLevel(own),
-                [SplitterStage::Library(PreTokenizerWrapper::ByteLevel(found))],
-            ) => (own.add_prefix_space, own.use_regex) == (found.add_prefix_space, found.use_regex),
-            (own, [SplitterStage::Library(found)]) => own == *found,
+        let composes = matches!(self, Self::GptNeoX { .. } | Self::Qwen2 { .. });
+        let agrees_on_form = match normalizers {
+            [] => !composes,
+            [NormalizerStage::Library(NormalizerWrapper::NFC(_))] => composes,
             _ => false,
+        };
+        let last = match (self, splits) {
+            (
+                Self::Qwen2 { .. },
+                [
+                    SplitterStage::Split {
+                        wanted,
+                        behavior: SplitDelimiterBehavior::Isolated,
+                        is_inverted: false,
+                    },
+                    SplitterStage::Library(last),
+                ],
+            ) if wanted.is_pattern(ONE_DIGIT) => last,
+            (Self::Qwen2 { .. }, _) => return false,
+            (_, [SplitterStage::Library(last)]) => last,
+            _ => return false,
+        };
+        let agrees_on_words = match (self.last_splitter(), last) {
+            (PreTokenizerWrapper::ByteLevel(own), PreTokenizerWrapper::ByteLevel(found)) => {
+                (own.add_prefix_space, own.use_regex) == (found.add_prefix_space, found.use_regex)
+            }
+            (own, found) => own == *found,
         };
         agrees_on_form && agrees_on_words
     }

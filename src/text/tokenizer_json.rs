@@ -6,17 +6,20 @@
 //! the library then gets to build is one stage at a time.
 
 mod affixes;
+mod base64;
 mod class;
 mod file;
 mod model;
 mod stages;
+mod vocabulary;
 
 use tokenizers::AddedToken;
 
 pub(crate) use self::affixes::Affixes;
-use self::file::FileSeed;
+use self::file::{File, FileSeed, ModelFile};
+pub(crate) use self::vocabulary::{MERGES_FILE, VOCAB_FILE, load_vocabulary};
 use super::detokenizer::DecoderStage;
-use super::engine::{Effort, Engine, SpanPlace};
+use super::engine::{Effort, Engine, NormalizerStage, SpanPlace, SplitterStage};
 use super::files::parse_seed;
 use super::tokenizer_class::TokenizerClass;
 use crate::error::TokenizerError;
@@ -66,36 +69,73 @@ pub(crate) fn load(
     }
     let file = parse_seed(bytes, FILE, FileSeed)?;
     let class = class.and_then(|class| class::of_file(class, bytes, &file));
-    let mut affixes = Affixes::of(&file.post_processor).map_err(malformed)?;
-    let mut normalizers = stages::normalizer(&file.normalizer)?;
-    let mut splitters = stages::pre_tokenizer(&file.pre_tokenizer)?;
-    let mut decoder = stages::decoder(&file.decoder)?;
+    let mut stages = Stages::of_file(&file)?;
     let mut model = file.model.ok_or_else(|| malformed("`model` is missing"))?;
     if let Some(class) = class {
-        let own_affixes = class::affixes_of(class, &affixes);
-        if !class.agrees(&normalizers, &splitters) || own_affixes != affixes {
+        let own = Stages::of_class(class, &stages.affixes)?;
+        if !class.agrees(&stages.normalizers, &stages.splitters) || own.affixes != stages.affixes {
             log::warn!(
                 "{FILE} encodes a text otherwise than {}, the class that the checkpoint names, \
                  which counts",
                 class.name()
             );
         }
-        affixes = own_affixes;
-        normalizers = class.normalizers();
-        splitters = class.splitters();
-        decoder = class.decoders().map_err(malformed)?;
+        stages = own;
         model = class::model_of(class, model);
     }
+    let loaded = join(model, stages)?;
+    Ok(LoadedTokenizer {
+        added: file.added_tokens,
+        class,
+        ..loaded
+    })
+}
+
+/// What encodes and decodes a text, besides the model.
+struct Stages {
+    normalizers: Vec<NormalizerStage>,
+    splitters: Vec<SplitterStage>,
+    decoder: Vec<DecoderStage>,
+    affixes: Affixes,
+}
+
+impl Stages {
+    fn of_file(file: &File) -> Result<Self, TokenizerError> {
+        Ok(Self {
+            affixes: Affixes::of(&file.post_processor).map_err(malformed)?,
+            normalizers: stages::normalizer(&file.normalizer)?,
+            splitters: stages::pre_tokenizer(&file.pre_tokenizer)?,
+            decoder: stages::decoder(&file.decoder)?,
+        })
+    }
+
+    fn of_class(class: TokenizerClass, affixes: &Affixes) -> Result<Self, TokenizerError> {
+        Ok(Self {
+            affixes: class::affixes_of(class, affixes),
+            normalizers: class.normalizers(),
+            splitters: class.splitters().map_err(malformed)?,
+            decoder: class.decoders().map_err(malformed)?,
+        })
+    }
+}
+
+/// A tokenizer that adds no token to those of its model.
+fn join(model: ModelFile, stages: Stages) -> Result<LoadedTokenizer, TokenizerError> {
     let model = model::build(model)?;
-    let engine = Engine::new(model.model, model.vocab_end, normalizers, splitters);
+    let engine = Engine::new(
+        model.model,
+        model.vocab_end,
+        stages.normalizers,
+        stages.splitters,
+    );
     probe(&engine)?;
     Ok(LoadedTokenizer {
         engine,
-        decoder,
-        added: file.added_tokens,
-        affixes,
+        decoder: stages.decoder,
+        added: Vec::new(),
+        affixes: stages.affixes,
         unknown: model.unknown,
-        class,
+        class: None,
     })
 }
 

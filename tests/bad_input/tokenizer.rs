@@ -313,14 +313,14 @@ fn json_files<B: VlmBackend>() -> Vec<Case> {
             Error::Tokenizer(TokenizerError::Malformed { .. })
         ),
         case!(
-            "a normalizer that is not supported",
-            "Precompiled",
+            "a character map of four thousand million units",
+            "character map ends early",
             |at| open_with::<B>(
                 at,
                 "/normalizer",
-                json!({"type": "Precompiled", "precompiled_charsmap": ""})
+                json!({"type": "Precompiled", "precompiled_charsmap": "/P///w=="})
             ),
-            Error::Tokenizer(TokenizerError::Unsupported { .. })
+            Error::Tokenizer(TokenizerError::Malformed { .. })
         ),
         case!(
             "a pattern that is no regular expression",

@@ -84,6 +84,11 @@ impl Matcher {
         Ok(Kind::Pattern(regex).into())
     }
 
+    /// Whether this regular expression is looked for.
+    pub(crate) fn is_pattern(&self, pattern: &str) -> bool {
+        matches!(&*self.kind, Kind::Pattern(regex) if regex.as_str() == pattern)
+    }
+
     /// Fewest bytes that are found at once.
     pub(crate) fn shortest(&self) -> usize {
         match &*self.kind {

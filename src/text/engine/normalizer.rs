@@ -1,10 +1,12 @@
 //! Normalizing a text, stage by stage.
 
 use std::ops::Range;
+use std::sync::Arc;
 
 use tokenizers::normalizer::Range as LibraryRange;
 use tokenizers::{NormalizedString, Normalizer, NormalizerWrapper};
 
+use super::charsmap::Charsmap;
 use super::effort::Effort;
 use super::matcher::Matcher;
 use super::{growth_limit, too_long};
@@ -19,6 +21,8 @@ pub(crate) enum NormalizerStage {
     Replace { wanted: Matcher, content: String },
     /// Puts a text in front, unless there is nothing to put it in front of.
     Prepend(String),
+    /// Puts other characters in the place of some, by a table.
+    Charsmap(Arc<Charsmap>),
     /// A stage of the library that has no settings which a file could abuse.
     Library(NormalizerWrapper),
 }
@@ -41,6 +45,10 @@ impl NormalizerStage {
             }
             Self::Prepend(content) => {
                 text.prepend(content);
+                Ok(())
+            }
+            Self::Charsmap(charsmap) => {
+                charsmap.apply(text, limit)?;
                 Ok(())
             }
             Self::Library(normalizer) => {

@@ -206,8 +206,7 @@ fn variants_that_no_llama_has_are_named() {
         (with_setting(2, 3, 3), "word"),
         (with_setting(2, 3, 99), "an unknown type"),
         (with_setting(2, 24, 1), "spaces behind words"),
-        (with_setting(3, 4, 1), "rewritten white space"),
-        (with_setting(3, 5, 0), "rewritten white space"),
+        (with_setting(3, 5, 0), "white space that is not escaped"),
     ] {
         let error = load_bytes(&model).expect_err(found);
         assert!(

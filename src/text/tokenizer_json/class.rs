@@ -48,7 +48,9 @@ pub(super) fn model_of(class: TokenizerClass, file: ModelFile) -> ModelFile {
 /// What the class puts around a text: what the file says, but for one that says nothing itself.
 pub(super) fn affixes_of(class: TokenizerClass, affixes: &Affixes) -> Affixes {
     match class {
-        TokenizerClass::Llama { .. } | TokenizerClass::Gpt2 { .. } => affixes.clone(),
+        TokenizerClass::Llama { .. }
+        | TokenizerClass::Gpt2 { .. }
+        | TokenizerClass::Qwen2 { .. } => affixes.clone(),
         TokenizerClass::GptNeoX { .. } => Affixes::default(),
     }
 }

@@ -240,6 +240,30 @@ impl<'de> Deserialize<'de> for VocabFile {
     }
 }
 
+/// Reads the lines of a `merges.txt`.
+pub(super) fn merges_of_lines(text: &str) -> Result<Merges, de::value::Error> {
+    let mut merges = Vec::new();
+    for line in text.lines().filter(|line| !line.is_empty()) {
+        check_count::<de::value::Error>(merges.len(), MAX_MERGES, "merges")?;
+        merges.extend(merge_of_line::<de::value::Error>(line)?);
+    }
+    Ok(merges)
+}
+
+/// A pair of tokens, or none where the line is the first of its file, which names a version.
+fn merge_of_line<E: de::Error>(line: &str) -> Result<Option<(String, String)>, E> {
+    if line.starts_with("#version") {
+        return Ok(None);
+    }
+    match line.split_once(' ') {
+        Some((left, right)) if !right.contains(' ') => {
+            check_token(line)?;
+            Ok(Some((left.to_string(), right.to_string())))
+        }
+        _ => Err(E::custom("a merge is not of two tokens")),
+    }
+}
+
 struct MergeList(Merges);
 
 impl<'de> Deserialize<'de> for MergeList {
@@ -267,7 +291,7 @@ impl<'de> Deserialize<'de> for MergeList {
     }
 }
 
-/// A pair of tokens, or none where the line is the first of the file that a list was copied from.
+/// See [`merge_of_line`].
 struct Merge(Option<(String, String)>);
 
 impl<'de> Deserialize<'de> for Merge {
@@ -282,16 +306,7 @@ impl<'de> Deserialize<'de> for Merge {
             }
 
             fn visit_str<E: de::Error>(self, line: &str) -> Result<Merge, E> {
-                if line.starts_with("#version") {
-                    return Ok(Merge(None));
-                }
-                match line.split_once(' ') {
-                    Some((left, right)) if !right.contains(' ') => {
-                        check_token(line)?;
-                        Ok(Merge(Some((left.to_string(), right.to_string()))))
-                    }
-                    _ => Err(E::custom("a merge is not of two tokens")),
-                }
+                merge_of_line(line).map(Merge)
             }
 
             fn visit_seq<A: SeqAccess<'de>>(self, mut pair: A) -> Result<Merge, A::Error> {

@@ -4,11 +4,11 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 use tokenizers::{DecoderWrapper, NormalizerWrapper, PreTokenizerWrapper, SplitDelimiterBehavior};
 
-use super::{FILE, malformed};
+use super::{base64, malformed};
 use crate::error::TokenizerError;
 use crate::text::detokenizer::DecoderStage;
 use crate::text::engine::{
-    MAX_STAGES, MAX_TOKEN_BYTES, Matcher, NormalizerStage, SplitterStage, guarded,
+    Charsmap, MAX_STAGES, MAX_TOKEN_BYTES, Matcher, NormalizerStage, SplitterStage, guarded,
 };
 
 /// How much longer a decoder may make a token, all its stages together. Those seen make none longer.
@@ -24,12 +24,7 @@ pub(super) fn normalizer(value: &Value) -> Result<Vec<NormalizerStage>, Tokenize
             Ok(NormalizerStage::Replace { wanted, content })
         }
         "Prepend" => Ok(NormalizerStage::Prepend(text(stage, "prepend")?)),
-        "Precompiled" => Err(TokenizerError::Unsupported {
-            file: FILE.to_string(),
-            part: "normalizer",
-            found: "Precompiled".to_string(),
-            supported: "every other normalizer of the tokenizers library",
-        }),
+        "Precompiled" => Ok(NormalizerStage::Charsmap(charsmap(stage)?.into())),
         _ => match library(stage)? {
             NormalizerWrapper::Sequence(_)
             | NormalizerWrapper::Replace(_)
@@ -141,6 +136,13 @@ fn parse<T>(
 
 fn replacement(stage: &Map<String, Value>) -> Result<(Matcher, String), TokenizerError> {
     Ok((matcher(stage)?, text(stage, "content")?))
+}
+
+fn charsmap(stage: &Map<String, Value>) -> Result<Charsmap, TokenizerError> {
+    let table = stage.get("precompiled_charsmap").and_then(Value::as_str);
+    let table = table.and_then(base64::decode);
+    let table = table.ok_or_else(|| malformed("a normalizer has no character map in base64"))?;
+    Charsmap::parse(&table).map_err(malformed)
 }
 
 fn matcher(stage: &Map<String, Value>) -> Result<Matcher, TokenizerError> {

@@ -188,14 +188,19 @@ fn what_would_panic_in_the_library_is_an_error() {
 }
 
 #[test]
-fn an_unsupported_part_is_named() {
-    let precompiled = json!({"type": "Sequence", "normalizers": [
-        {"type": "Precompiled", "precompiled_charsmap": "AAAA"}]});
-    let error = load_value(&with("/normalizer", precompiled)).expect_err("an unsupported part");
-    assert!(
-        matches!(error, TokenizerError::Unsupported { .. }),
-        "{error:?}"
-    );
+fn a_character_map_must_be_whole() {
+    for map in [
+        json!("AAA"),
+        json!("AAAA"),
+        json!("////fw=="),
+        json!(3),
+        json!(null),
+    ] {
+        let precompiled = json!({"type": "Sequence", "normalizers": [
+            {"type": "Precompiled", "precompiled_charsmap": map}]});
+        let error = load_value(&with("/normalizer", precompiled)).expect_err("a damaged map");
+        assert!(error.to_string().contains("character map"), "{error}");
+    }
 }
 
 #[test]
