@@ -59,7 +59,8 @@ pub enum Error {
     /// The prompt and the room asked for new tokens do not fit the context.
     #[error(
         "prompt needs {prompt_tokens} tokens and {max_new_tokens} more are asked for, \
-         the context holds {context_length}"
+         the context holds {context_length}: shorten the prompt, show fewer pictures, or ask for a \
+         shorter answer"
     )]
     ContextOverflow {
         /// Tokens of the prompt, image rows included.

@@ -70,36 +70,59 @@ enum ChannelsJson {
 }
 
 impl PreprocessConfig {
-    /// Reads `preprocessor_config.json`, or the `image_processor` part of `processor_config.json`.
+    /// Reads `preprocessor_config.json`, or the image processor's part of a file.
     ///
-    /// Where the file is silent, the defaults of its processor class hold. `path` only names the
-    /// file in messages.
+    /// Where the file is silent, the defaults of its processor class hold; where it names none, that
+    /// of the model, `class`. `path` only names the file in messages.
     ///
     /// # Errors
     ///
     /// [`ConfigError::Malformed`] when `json` is no JSON or a field has the wrong type;
     /// [`ConfigError::Missing`] when no image processor is described; [`ConfigError::Unsupported`]
     /// and [`ConfigError::OutOfRange`] when a value cannot be followed.
-    pub fn from_json(path: &Path, json: &[u8]) -> Result<Self> {
+    pub(crate) fn from_json(path: &Path, json: &[u8], class: Option<&str>) -> Result<Self> {
         let file: ProcessorFile = parse(path, json)?;
         let processor = match file.image_processor {
             Some(processor) => processor,
             None => parse(path, json)?,
         };
-        Ok(processor.into_config()?)
+        Ok(processor.into_config(class)?)
+    }
+
+    /// Reads the image processor's part of `processor_config.json`, which older ones lack.
+    ///
+    /// # Errors
+    ///
+    /// As [`from_json`](Self::from_json).
+    pub(crate) fn from_processor_json(
+        path: &Path,
+        json: &[u8],
+        class: Option<&str>,
+    ) -> Result<Option<Self>> {
+        let file: ProcessorFile = parse(path, json)?;
+        let part = file.image_processor;
+        Ok(part.map(|part| part.into_config(class)).transpose()?)
     }
 }
 
+/// Of a key that is repeated, the last counts, as in Python. Only then is the file read by way of
+/// values, which do not know their places.
 fn parse<T: DeserializeOwned>(path: &Path, json: &[u8]) -> Result<T, ConfigError> {
-    serde_json::from_slice(&python_json(json)).map_err(|error| ConfigError::Malformed {
+    let json = python_json(json);
+    let by_values = |error| {
+        let values = serde_json::from_slice(&json).and_then(serde_json::from_value::<T>);
+        values.or(Err(error))
+    };
+    let parsed = serde_json::from_slice(&json).or_else(by_values);
+    parsed.map_err(|error: serde_json::Error| ConfigError::Malformed {
         path: path.to_path_buf(),
         reason: error.to_string(),
     })
 }
 
 impl ProcessorJson {
-    fn into_config(self) -> Result<PreprocessConfig, ConfigError> {
-        let processor = self.processor()?;
+    fn into_config(self, class: Option<&str>) -> Result<PreprocessConfig, ConfigError> {
+        let processor = self.processor(class)?;
         self.refuse_tiles(processor)?;
         let mean = ChannelsJson::or(&self.image_mean, processor.mean);
         let std = ChannelsJson::or(&self.image_std, processor.std);
@@ -119,11 +142,9 @@ impl ProcessorJson {
     }
 
     /// The class, whose name may carry its implementation or be the one of an old version.
-    fn processor(&self) -> Result<&'static Processor, ConfigError> {
-        let name = self
-            .image_processor_type
-            .as_ref()
-            .or(self.feature_extractor_type.as_ref());
+    fn processor(&self, class: Option<&str>) -> Result<&'static Processor, ConfigError> {
+        let name = self.image_processor_type.as_deref();
+        let name = name.or(self.feature_extractor_type.as_deref()).or(class);
         let Some(name) = name else {
             let missing = || ConfigError::Missing {
                 field: "image_processor_type".to_string(),

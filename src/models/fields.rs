@@ -256,6 +256,8 @@ pub(super) const ACTIVATIONS: &[(&str, Activation)] = &[
     ("gelu", Activation::Gelu),
     ("gelu_python", Activation::Gelu),
     ("gelu_new", Activation::GeluTanh),
+    ("gelu_accurate", Activation::GeluTanh),
+    ("gelu_python_tanh", Activation::GeluTanh),
     ("gelu_fast", Activation::GeluTanh),
     ("gelu_pytorch_tanh", Activation::GeluTanh),
     ("quick_gelu", Activation::QuickGelu),

@@ -259,5 +259,5 @@ pub(super) fn preprocess(fields: &Fields<'_>, path: &Path) -> Result<PreprocessC
         "image_mean": channels("clip.vision.image_mean")?,
         "image_std": channels("clip.vision.image_std")?,
     });
-    PreprocessConfig::from_json(path, processor.to_string().as_bytes())
+    PreprocessConfig::from_json(path, processor.to_string().as_bytes(), None)
 }

@@ -4,11 +4,11 @@ use burn::tensor::DType;
 
 use super::fields::{ACTIVATIONS, Fields};
 use super::llama::{
-    MAX_HEAD_DIM, MAX_LAYERS, MAX_POSITIONS, MAX_VOCAB, MAX_WIDTH, ROPE_THETA, THETAS, rope_config,
+    MAX_HEAD_DIM, MAX_LAYERS, MAX_POSITIONS, MAX_VOCAB, MAX_WIDTH, eos_token_ids, rope_config,
     rope_parameters,
 };
 use super::{Family, ModelConfig, image_layout};
-use crate::error::Result;
+use crate::error::{Result, visible};
 use crate::nn::{
     Activation, Biases, LayerConfig, LlamaConfig, MlpKind, NormConfig, NormKind, Residual,
     RopeConfig,
@@ -23,6 +23,7 @@ pub(super) const FAMILY: Family = Family {
     default_template: "koalpaca",
     chat_bos: Bos::OnlyWritten,
     // It sees none.
+    image_processor: None,
     layout: image_layout::one_tile,
     parse,
 };
@@ -57,22 +58,26 @@ fn parse(fields: &Fields<'_>) -> Result<ModelConfig> {
         key_map,
         decoder,
         vision: None,
-        eos_token_ids: fields.token_ids("eos_token_id")?,
+        eos_token_ids: eos_token_ids(fields)?,
     })
 }
 
-/// What the sizes do not tell has the defaults of Hugging Face's `GPTNeoXConfig`.
+/// Where the file is silent, the defaults of Hugging Face's `GPTNeoXConfig` hold: GPT-NeoX-20B's.
 fn decoder_config(fields: &Fields<'_>) -> Result<LlamaConfig> {
-    let hidden_size = fields.required("hidden_size", 1..=MAX_WIDTH)?;
-    let num_heads = fields.required("num_attention_heads", 1..=MAX_WIDTH)?;
+    let hidden_size = fields.count("hidden_size", 1..=MAX_WIDTH)?.unwrap_or(6144);
+    let num_heads = fields
+        .count("num_attention_heads", 1..=MAX_WIDTH)?
+        .unwrap_or(64);
     let head_dim = head_dim(fields, hidden_size, num_heads)?;
     let max_position_embeddings = fields
         .count("max_position_embeddings", 1..=MAX_POSITIONS)?
         .unwrap_or(2048);
     Ok(LlamaConfig {
-        vocab_size: fields.required("vocab_size", 1..=MAX_VOCAB)?,
+        vocab_size: fields.count("vocab_size", 1..=MAX_VOCAB)?.unwrap_or(50_432),
         hidden_size,
-        num_hidden_layers: fields.required("num_hidden_layers", 1..=MAX_LAYERS)?,
+        num_hidden_layers: fields
+            .count("num_hidden_layers", 1..=MAX_LAYERS)?
+            .unwrap_or(44),
         layer: layer_config(fields, num_heads, head_dim)?,
         max_position_embeddings,
         rope: partial_rope(fields, head_dim, max_position_embeddings)?,
@@ -89,7 +94,9 @@ fn layer_config(fields: &Fields<'_>, num_heads: usize, head_dim: usize) -> Resul
         num_attention_heads: num_heads,
         num_key_value_heads: num_heads,
         head_dim,
-        intermediate_size: fields.required("intermediate_size", 1..=MAX_WIDTH)?,
+        intermediate_size: fields
+            .count("intermediate_size", 1..=MAX_WIDTH)?
+            .unwrap_or(24_576),
         mlp: MlpKind::Plain(fields.choice("hidden_act", Activation::Gelu, ACTIVATIONS)?),
         norm: NormConfig {
             kind: NormKind::Layer,
@@ -137,8 +144,19 @@ fn partial_rope(
         let expected = format!("a share of {head_dim} that is an even number from 2");
         return Err(fields.out_of_range("rotary_pct", factor, expected));
     }
-    let theta = fields
-        .number("rotary_emb_base", THETAS)?
-        .unwrap_or(ROPE_THETA);
-    rope_config(fields, rotary_dim, theta, max_position_embeddings)
+    const THETA: &str = "rotary_emb_base";
+    // Only inside of the parameters does the class know the names that other classes have.
+    for (name, counts) in [
+        ("rope_theta", THETA),
+        ("partial_rotary_factor", "rotary_pct"),
+    ] {
+        if let Some(ignored) = fields.value(name) {
+            let ignored = ignored.to_string();
+            log::warn!(
+                "config.json sets `{name}` to {}, which GPT-NeoX does not read; `{counts}` counts",
+                visible(&ignored)
+            );
+        }
+    }
+    rope_config(fields, rotary_dim, THETA, max_position_embeddings)
 }

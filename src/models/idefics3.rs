@@ -2,13 +2,13 @@
 //! shuffle, Llama.
 
 use super::fields::{ACTIVATIONS, Fields};
-use super::llama::{GATE_UP, QKV, decoder_config};
+use super::llama::{GATE_UP, QKV, decoder_config, eos_token_ids_with};
 use super::vision_fields::{
     MAX_IMAGE_SIZE, MAX_LAYERS, MAX_WIDTH, require_even_heads, require_patches,
     require_three_channels,
 };
 use super::{Family, ImageLayout, ModelConfig, ProjectorConfig, VisionConfig};
-use crate::error::{ConfigError, Result};
+use crate::error::Result;
 use crate::image::{ImageSize, PreprocessConfig, TileGrid};
 use crate::nn::{
     Activation, LlamaConfig, PixelShuffleConfig, SiglipVisionConfig, VisualEncoderConfig,
@@ -24,6 +24,7 @@ pub(super) const FAMILY: Family = Family {
     default_template: "plain",
     // A processor puts the bos in front unless the template wrote it.
     chat_bos: Bos::UnlessWritten,
+    image_processor: Some("Idefics3ImageProcessor"),
     layout,
     parse,
 };
@@ -33,6 +34,7 @@ pub(super) const SMOLVLM: Family = Family {
     name: "smolvlm",
     architectures: &["SmolVLMForConditionalGeneration"],
     model_type: "smolvlm",
+    image_processor: Some("SmolVLMImageProcessor"),
     ..FAMILY
 };
 
@@ -54,17 +56,20 @@ const AROUND: &str = "<fake_token_around_image>";
 const GLOBAL: &str = "<global-img>";
 
 fn parse(fields: &Fields<'_>) -> Result<ModelConfig> {
-    let text = object(fields, "text_config")?;
+    /// What the class gives a decoder that the file does not describe at all.
+    const ABSENT_EPSILON: f64 = 1e-5;
+    let text = fields.object_or_empty("text_config")?;
     text.choice("model_type", (), &[("llama", ())])?;
     let mut decoder = decoder_config(&text)?;
+    if fields.object("text_config")?.is_none() {
+        decoder.layer.norm.epsilon = ABSENT_EPSILON;
+    }
     // The head belongs to the whole model, and so does whether it is tied.
     if let Some(is_tied) = fields.flag("tie_word_embeddings")? {
         decoder.tie_word_embeddings = is_tied;
     }
-    let encoder = encoder_config(&object(fields, "vision_config")?)?;
+    let encoder = encoder_config(&fields.object_or_empty("vision_config")?)?;
     let projector = projector_config(fields, &encoder, &decoder)?;
-    let mut eos_token_ids = fields.token_ids("eos_token_id")?;
-    eos_token_ids.extend(text.token_ids("eos_token_id")?);
     let largest = decoder.vocab_size.max(1 << 18);
     let image_token_id = fields.count("image_token_id", 0..=largest)?;
     Ok(ModelConfig {
@@ -76,15 +81,8 @@ fn parse(fields: &Fields<'_>) -> Result<ModelConfig> {
             image_grid_pinpoints: Vec::new(),
         }),
         decoder,
-        eos_token_ids,
+        eos_token_ids: eos_token_ids_with(fields, &text)?,
     })
-}
-
-fn object<'a>(fields: &Fields<'a>, name: &'static str) -> Result<Fields<'a>> {
-    let missing = || ConfigError::Missing {
-        field: name.to_string(),
-    };
-    Ok(fields.object(name)?.ok_or_else(missing)?)
 }
 
 /// Where the file is silent, the defaults of Hugging Face's `Idefics3VisionConfig` hold.

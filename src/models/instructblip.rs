@@ -19,6 +19,7 @@ pub(super) const FAMILY: Family = Family {
     // The question as it is.
     default_template: "plain",
     chat_bos: Bos::AfterImages,
+    image_processor: Some("BlipImageProcessor"),
     layout: image_layout::one_tile,
     parse,
 };
@@ -46,15 +47,19 @@ const KEYS: &[KeyRule] = &[
 const MAX_TOKEN_ID: usize = 1 << 22;
 
 fn parse(fields: &Fields<'_>) -> Result<ModelConfig> {
-    let text = required(fields, "text_config")?;
+    // Without one, the class has a decoder of another kind.
+    let missing = || ConfigError::Missing {
+        field: "text_config".to_string(),
+    };
+    let text = fields.object("text_config")?.ok_or_else(missing)?;
     text.choice("model_type", (), &[("llama", ())])?;
     let decoder = decoder_config(&text)?;
-    let vision = required(fields, "vision_config")?;
+    let vision = fields.object_or_empty("vision_config")?;
     vision.choice("hidden_act", (), &[("gelu", ())])?;
     let epsilon = vision.number("layer_norm_eps", 0.0..=1.0)?.unwrap_or(1e-6);
     let sizes = [image_size(&vision, "image_size", 224)?; 2];
     let encoder = eva_config(&vision, sizes, epsilon, FeatureSelect::ClassAndPatches)?;
-    let q_former = required(fields, "qformer_config")?;
+    let q_former = fields.object_or_empty("qformer_config")?;
     q_former.choice("hidden_act", (), &[("gelu", ())])?;
     let queries = num_query_tokens(fields, "num_query_tokens")?;
     let mut projector = qformer_config(&q_former, &encoder, queries, decoder.hidden_size)?;
@@ -72,11 +77,4 @@ fn parse(fields: &Fields<'_>) -> Result<ModelConfig> {
         decoder,
         eos_token_ids: eos_token_ids(&text)?,
     })
-}
-
-fn required<'a>(fields: &Fields<'a>, name: &'static str) -> Result<Fields<'a>> {
-    let missing = || ConfigError::Missing {
-        field: name.to_string(),
-    };
-    Ok(fields.object(name)?.ok_or_else(missing)?)
 }

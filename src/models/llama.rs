@@ -21,6 +21,7 @@ pub(super) const FAMILY: Family = Family {
     // A tokenizer leaves the whole prompt to the template.
     chat_bos: Bos::OnlyWritten,
     // It sees none.
+    image_processor: None,
     layout: image_layout::one_tile,
     parse,
 };
@@ -75,6 +76,15 @@ pub(super) fn eos_token_ids(fields: &Fields<'_>) -> Result<Vec<u32>> {
     }
 }
 
+/// As [`eos_token_ids`], for a model whose decoder is described in the part `text`.
+pub(super) fn eos_token_ids_with(fields: &Fields<'_>, text: &Fields<'_>) -> Result<Vec<u32>> {
+    let outer = fields.token_ids("eos_token_id")?;
+    match outer.is_empty() {
+        true => eos_token_ids(text),
+        false => Ok(outer),
+    }
+}
+
 /// What the configurations of a class have where a file does not say, as far as classes of Llama's
 /// shape differ.
 pub(super) struct ClassDefaults {
@@ -122,7 +132,8 @@ pub(super) fn decoder_config_of(
     let max_position_embeddings = fields
         .count("max_position_embeddings", 1..=MAX_POSITIONS)?
         .unwrap_or(defaults.max_position_embeddings);
-    fields.choice("hidden_act", (), &[("silu", ())])?;
+    // Two names of one function.
+    fields.choice("hidden_act", (), &[("silu", ()), ("swish", ())])?;
     let head_dim = head_dim(fields, hidden_size, num_attention_heads)?;
     let attention_bias = fields.flag("attention_bias")?.unwrap_or(false);
     let layer = LayerConfig {
@@ -176,10 +187,10 @@ fn head_dim(fields: &Fields<'_>, hidden_size: usize, num_heads: usize) -> Result
 }
 
 /// The base of the frequencies where no file says otherwise.
-pub(super) const ROPE_THETA: f64 = 10_000.0;
+const ROPE_THETA: f64 = 10_000.0;
 
 /// Bases that are no damage.
-pub(super) const THETAS: std::ops::RangeInclusive<f64> = 1.0..=1e12;
+const THETAS: std::ops::RangeInclusive<f64> = 1.0..=1e12;
 
 /// A rotation of whole heads.
 fn whole_rope(
@@ -194,14 +205,15 @@ fn whole_rope(
         let all = vec!["1".to_string()];
         return Err(parameters.unsupported("partial_rotary_factor", factor, all));
     }
-    rope_config(fields, head_dim, ROPE_THETA, max_position_embeddings)
+    rope_config(fields, head_dim, "rope_theta", max_position_embeddings)
 }
 
-/// Reads `rope_parameters` (transformers 5), or `rope_theta` and `rope_scaling` (before).
+/// Reads `rope_parameters` (transformers 5), or `rope_scaling` and the base in the field `theta`
+/// (before).
 pub(super) fn rope_config(
     fields: &Fields<'_>,
     rotary_dim: usize,
-    default_theta: f64,
+    theta: &'static str,
     max_position_embeddings: usize,
 ) -> Result<RopeConfig> {
     let parameters = rope_parameters(fields)?;
@@ -209,11 +221,11 @@ pub(super) fn rope_config(
         Some(parameters) => parameters.number("rope_theta", THETAS)?,
         None => None,
     };
-    let outer_theta = fields.number("rope_theta", THETAS)?;
+    let outer_theta = fields.number(theta, THETAS)?;
     if let (Some(inner), Some(outer)) = (inner_theta, outer_theta)
         && inner != outer
     {
-        log::warn!("config.json sets `rope_theta` to {outer} and, where it counts, to {inner}");
+        log::warn!("config.json sets `{theta}` to {outer} and, where it counts, to {inner}");
     }
     let scaling = match &parameters {
         Some(parameters) => {
@@ -223,7 +235,7 @@ pub(super) fn rope_config(
         None => RopeScaling::Default,
     };
     Ok(RopeConfig {
-        rope_theta: inner_theta.or(outer_theta).unwrap_or(default_theta),
+        rope_theta: inner_theta.or(outer_theta).unwrap_or(ROPE_THETA),
         rotary_dim,
         scaling,
         precision: RopePrecision::F32,

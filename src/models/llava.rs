@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use super::fields::{ACTIVATIONS, Fields};
-use super::llama::{self, GATE_UP, QKV, eos_token_ids};
+use super::llama::{self, GATE_UP, QKV, eos_token_ids_with};
 use super::vision_fields::{
     MAX_IMAGE_SIZE, MAX_LAYERS, MAX_WIDTH, require_even_heads, require_patches,
     require_three_channels,
@@ -24,6 +24,7 @@ pub(super) const FAMILY: Family = Family {
     default_template: "vicuna_v1.1",
     // A processor puts the bos in front unless the template wrote it.
     chat_bos: Bos::UnlessWritten,
+    image_processor: Some("LlavaImageProcessor"),
     layout: image_layout::one_tile,
     parse,
 };
@@ -79,11 +80,7 @@ pub(super) fn parse(fields: &Fields<'_>) -> Result<ModelConfig> {
     let run_layers = encoder.num_hidden_layers;
     let projector = projector_config(fields, &encoder, &decoder)?;
     let image_token_id = image_token_id(fields, &decoder)?;
-    let outer_eos = fields.token_ids("eos_token_id")?;
-    let eos_token_ids = match outer_eos.is_empty() {
-        true => eos_token_ids(&text)?,
-        false => outer_eos,
-    };
+    let eos_token_ids = eos_token_ids_with(fields, &text)?;
     Ok(ModelConfig {
         key_map: without_layers(KeyMap::new(KEYS), run_layers..stored_layers),
         vision: Some(VisionConfig {

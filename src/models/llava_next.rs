@@ -14,6 +14,7 @@ pub(super) const FAMILY: Family = Family {
     name: "llava-next",
     architectures: &["LlavaNextForConditionalGeneration"],
     model_type: "llava_next",
+    image_processor: Some("LlavaNextImageProcessor"),
     layout,
     parse,
     ..llava::FAMILY

@@ -22,6 +22,7 @@ pub(super) const FAMILY: Family = Family {
     model_type: "pretrain_vicuna0",
     default_template: "minigpt4_vicuna0",
     chat_bos: Bos::OnlyWritten,
+    image_processor: None,
     layout: image_layout::one_tile,
     parse: parse_vicuna,
 };

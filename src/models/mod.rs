@@ -86,6 +86,9 @@ pub struct Family {
     pub default_template: &'static str,
     /// What its own chat template leaves to us of the beginning of a prompt.
     pub chat_bos: Bos,
+    /// The class of `transformers` that prepares its pictures where no file names one; `None` where
+    /// it sees none, or has a way of its own.
+    pub(crate) image_processor: Option<&'static str>,
     /// How a picture of a size is cut, and what stands for it in a prompt.
     layout: fn(&VisionConfig, &PreprocessConfig, ImageSize) -> ImageLayout,
     /// From the fields of `config.json`, or the `model` section of a project's YAML, to a

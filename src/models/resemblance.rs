@@ -33,14 +33,14 @@ const SIGNS: &[(&str, &str, &str)] = &[
         "LLaVA or one of its kind",
         "llava",
     ),
-    ("llama_proj.", "MiniGPT-4", "llava"),
+    ("llama_proj.", "MiniGPT-4", "minigpt4"),
     (
         "Qformer.bert.",
         "BLIP-2 or InstructBLIP in the layout of its authors",
-        "llava",
+        "instructblip",
     ),
-    ("qformer.", "BLIP-2 or InstructBLIP", "llava"),
-    ("modality_projection.", "Idefics3 or SmolVLM", "llava"),
+    ("qformer.", "BLIP-2 or InstructBLIP", "instructblip"),
+    ("modality_projection.", "Idefics3 or SmolVLM", "idefics3"),
     ("MP.proj.", "nanoVLM", "llava"),
     (
         "v.blk.0.",
@@ -49,7 +49,7 @@ const SIGNS: &[(&str, &str, &str)] = &[
     ),
     ("vision_model.encoder.", "a visual encoder", "llava"),
     ("visual.blocks.", "a visual encoder", "llava"),
-    ("gpt_neox.", "GPT-NeoX, as Polyglot-ko is", "llama"),
+    ("gpt_neox.", "GPT-NeoX, as Polyglot-ko is", "gpt-neox"),
     (
         ".block_sparse_moe.",
         "Mixtral: experts in place of one feed-forward block",

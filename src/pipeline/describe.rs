@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use super::load_options::LoadOptions;
 use super::open::{open_preprocess, open_text_processor};
 use crate::error::{Error, Result};
 use crate::kernels::VlmBackend;
 use crate::models::{ModelSource, ModelSpec, Resemblance};
-use crate::weights::{Checkpoint, LoadReport, MatrixType, Strictness, WeightOptions, check_module};
+use crate::weights::{Checkpoint, LoadReport, MatrixType, WeightOptions, check_module};
 
 /// What is said of the weights at each type: those of [`MatrixType`] that a model can be loaded in.
 const TYPES: [MatrixType; 6] = [
@@ -67,7 +68,7 @@ impl ModelDescription {
         };
         description.count(&checkpoint);
         match description.spec.clone() {
-            Some(spec) => description.fit::<B>(&spec, &checkpoint, device),
+            Some(spec) => description.fit::<B>(spec, &checkpoint, device),
             None => {
                 let names = checkpoint.iter().map(|(name, _)| name);
                 description.resemblance = Resemblance::of(names);
@@ -87,8 +88,13 @@ impl ModelDescription {
             return;
         };
         self.cache_bytes_per_token = Some(cache_bytes_per_token(&spec));
+        let allowance = LoadOptions::new().size_allowance.0;
+        self.keep(spec.config.require_affordable(allowance));
         self.keep(open_text_processor(source, &spec));
-        self.keep(open_preprocess(&spec));
+        if let Some(preprocess) = self.keep(open_preprocess(&spec)).flatten() {
+            let max_tiles = preprocess.max_tiles();
+            self.keep(spec.config.require_affordable_tiles(max_tiles, allowance));
+        }
     }
 
     fn count(&mut self, checkpoint: &Checkpoint) {
@@ -102,22 +108,20 @@ impl ModelDescription {
 
     fn fit<B: VlmBackend>(
         &mut self,
-        spec: &ModelSpec,
+        mut spec: ModelSpec,
         checkpoint: &Checkpoint,
         device: &B::Device,
     ) {
+        self.keep(spec.config.settle_head(checkpoint));
         let model = spec.config.init::<B>(device);
-        let check = |matrices, strictness| {
-            let options = WeightOptions::default()
-                .with_matrices(matrices)
-                .with_strictness(strictness);
+        let check = |matrices| {
+            let options = WeightOptions::default().with_matrices(matrices);
             check_module(&model, checkpoint, &spec.config.key_map, &options)
         };
-        let fit = check(MatrixType::AsStored, Strictness::Strict);
-        self.fit = self.keep(fit);
+        self.fit = self.keep(check(MatrixType::AsStored));
         for matrices in TYPES {
             // A type that the device does not read has no line.
-            if let Ok(report) = check(matrices, Strictness::AllowUnused) {
+            if let Ok(report) = check(matrices) {
                 self.memory.push((matrices, report.kept_bytes));
             }
         }

@@ -8,12 +8,12 @@ use super::adapters::{Adapters, Bare, OpenAdapter};
 use super::load_options::LoadOptions;
 use super::prompt::TextProcessor;
 use super::question::QuestionReader;
-use crate::error::{ConfigError, DeviceError, Error, Result, visible, visible_line};
+use crate::error::{ConfigError, DeviceError, Result, visible, visible_line};
 use crate::image::{ImageSize, PreprocessConfig};
 use crate::kernels::VlmBackend;
 use crate::models::{
-    ModelFiles, ModelSource, ModelSpec, Processor, ProjectorConfig, VisionConfig,
-    VisionLanguageModel, read_config,
+    ModelSource, ModelSpec, Processor, ProjectorConfig, VisionConfig, VisionLanguageModel,
+    read_config,
 };
 use crate::nn::RopeScaling;
 use crate::text::{ChatTemplate, ConversationTemplate, TEMPLATES, Tokenizer};
@@ -187,45 +187,17 @@ fn open_question_reader(spec: &ModelSpec) -> Result<Option<QuestionReader>> {
 /// How pictures are prepared; `None` for a model that reads text only.
 pub(super) fn open_preprocess(spec: &ModelSpec) -> Result<Option<PreprocessConfig>> {
     let vision = spec.config.vision.as_ref();
-    vision
-        .map(|vision| preprocess_of(&spec.files, vision))
-        .transpose()
+    vision.map(|vision| preprocess_of(spec, vision)).transpose()
 }
 
 /// Reads how pictures are prepared, and checks that this gives what the encoder reads.
-fn preprocess_of(files: &ModelFiles, vision: &VisionConfig) -> Result<PreprocessConfig> {
-    let folder = match &files.processor {
+fn preprocess_of(spec: &ModelSpec, vision: &VisionConfig) -> Result<PreprocessConfig> {
+    let folder = match &spec.files.processor {
         Processor::Folder(folder) => folder,
         Processor::Fixed(config) => return Ok(config.clone()),
     };
-    const PROCESSOR: &str = "processor_config.json";
-    const OLDER: &str = "preprocessor_config.json";
     let image_size = vision.encoder.image_size();
-    let mut config = None;
-    // In the order of transformers 5: what a processor keeps in its own file is what was saved last.
-    for name in [PROCESSOR, OLDER] {
-        if let Some(bytes) = read_config(folder, name)? {
-            match PreprocessConfig::from_json(&folder.join(name), &bytes) {
-                Ok(found) => config = Some(found),
-                // Older processors keep nothing about pictures in their own file.
-                Err(Error::Config(ConfigError::Missing { .. })) if name == PROCESSOR => {}
-                Err(error) => return Err(error),
-            }
-        }
-        if config.is_some() {
-            break;
-        }
-    }
-    if let Some(config) = &config
-        && let Some(bytes) = read_config(folder, OLDER)?
-        && PreprocessConfig::from_json(&folder.join(OLDER), &bytes).is_ok_and(|o| o != *config)
-    {
-        log::warn!(
-            "{}: pictures are prepared as {PROCESSOR} says, and not as {OLDER}",
-            visible_line(folder)
-        );
-    }
-    let config = match config {
+    let config = match read_preprocess(folder, spec.family.image_processor)? {
         Some(config) => config,
         None => {
             log::warn!(
@@ -251,6 +223,31 @@ fn preprocess_of(files: &ModelFiles, vision: &VisionConfig) -> Result<Preprocess
         }
         .into()),
     }
+}
+
+/// What the files of a folder say of pictures, in the order of transformers 5: what a processor keeps
+/// in its own file is what was saved last.
+fn read_preprocess(folder: &Path, class: Option<&str>) -> Result<Option<PreprocessConfig>> {
+    const PROCESSOR: &str = "processor_config.json";
+    const OLDER: &str = "preprocessor_config.json";
+    let older = read_config(folder, OLDER)?;
+    let older = older.map(|bytes| PreprocessConfig::from_json(&folder.join(OLDER), &bytes, class));
+    let found = match read_config(folder, PROCESSOR)? {
+        Some(bytes) => {
+            PreprocessConfig::from_processor_json(&folder.join(PROCESSOR), &bytes, class)?
+        }
+        None => None,
+    };
+    let Some(found) = found else {
+        return older.transpose();
+    };
+    if older.is_some_and(|older| older.is_ok_and(|older| older != found)) {
+        log::warn!(
+            "{}: pictures are prepared as {PROCESSOR} says, and not as {OLDER}",
+            visible_line(folder)
+        );
+    }
+    Ok(Some(found))
 }
 
 /// A model reads its tiles by its own list of sizes, which has to be the one they are cut by.

@@ -2,6 +2,25 @@
 //!
 //! A [`Case`] is one line of the matrix. Each runs in a temporary folder of its own on a thread of
 //! its own, and must end with the variant it names and a message that says what it is about.
+//!
+//! The kinds of hostile files, and where each is shown to be bounded:
+//!
+//! | Kind | Shown by |
+//! |---|---|
+//! | templates: depth of source and of values, values that hold themselves | `template`, `text::jinja::tests` |
+//! | templates: work and memory that multiply (lists, `join`, sets of signs, output) | `template` |
+//! | templates: what would make an engine panic (a cycle through nothing) | `template` |
+//! | text of a user that becomes a control token or a picture | `text::prompt::tests`, `text::chat_template::tests`, the fuzzer's `user text` |
+//! | tokenizers: growth by a factor a stage, stages and affixes without number | `tokenizer` |
+//! | tokenizers: patterns that backtrack, or look at the rest for each match | `tokenizer`, `text::engine::matcher::tests` |
+//! | tokenizers: long tokens, searches and models beyond linear time | `tokenizer`, `text::tokenizer::tests` |
+//! | tokenizers: tables whose offsets lead nowhere | `tokenizer`, `text::engine::charsmap::tests` |
+//! | JSON that becomes many times its bytes | `config`, `tokenizer` |
+//! | pictures | the table of `picture` |
+//! | sizes in a configuration that multiply, tensors beyond memory | `config`, `weights` |
+//! | weights: counts without bytes, nests, names that are repeated | `weights`, `gguf`, the fuzzer's `bombs` |
+//! | untrusted text in messages, panics that a hook would print | `untrusted`, the fuzzer's watch |
+//! | links and names that lead out of a folder | `folder`, `weights`, `files::tests` |
 
 use burn_vlm::backend;
 

@@ -31,10 +31,10 @@ pub(crate) fn cases<B: VlmBackend>() -> Vec<Case> {
             Error::Config(ConfigError::Malformed { .. })
         ),
         case!(
-            "a preparation that names nothing",
-            "image_processor_type",
+            "a preparation that says nothing for a model of another size than its class",
+            "224 x 224",
             |at| open_with_file::<B>(LLAVA, at, FILE, "{}"),
-            Error::Config(ConfigError::Missing { .. })
+            Error::Config(ConfigError::OutOfRange { .. })
         ),
         case!(
             "an image processor that is not supported",

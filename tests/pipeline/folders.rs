@@ -3,16 +3,17 @@
 use std::fs;
 use std::path::Path;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use burn_vlm::kernels::VlmBackend;
+use burn_vlm::nn::{MlpKind, VisualEncoderConfig};
 use burn_vlm::{
-    AskRequest, CheckpointError, Error, FolderLinks, LoadOptions, ModelSpec, MultimodalPipeline,
-    Strictness,
+    AskRequest, CheckpointError, Error, FolderLinks, LoadOptions, ModelConfig, ModelSpec,
+    MultimodalPipeline, Strictness, VisionConfig,
 };
 use serde_json::json;
 
 use crate::fixture::LLAVA;
-use crate::support::{SafetensorsFile, copy_model, edit_json, model_folder};
+use crate::support::{SafetensorsFile, copy_model, edit_json, model_folder, picture};
 
 laws![
     of_two_sets_of_weights_the_single_file_counts,
@@ -26,6 +27,7 @@ laws![
     settings_as_python_writes_them_are_read,
     weights_of_a_model_without_its_head_need_no_prefix,
     settings_of_answers_may_stand_in_the_models_own_file,
+    a_preparation_that_names_no_class_is_that_of_its_model,
 ];
 
 /// One file of weights, tied to nothing.
@@ -304,6 +306,25 @@ fn settings_of_answers_may_stand_in_the_models_own_file<B: VlmBackend>() -> Resu
     Ok(())
 }
 
+fn a_preparation_that_names_no_class_is_that_of_its_model<B: VlmBackend>() -> Result<()> {
+    let seen = |folder: &Path| {
+        let pipeline = MultimodalPipeline::<B>::open(folder, &LoadOptions::new())?;
+        let request = AskRequest::new().image(picture(3)).user("What is this?");
+        anyhow::Ok(pipeline.answer(&request.max_new_tokens(6))?.token_ids)
+    };
+    for name in [LLAVA, "llava_next", "instructblip", "idefics3", "smolvlm"] {
+        let folder = tempfile::tempdir()?;
+        copy_model(name, folder.path());
+        let named = seen(folder.path())?;
+        edit_json(&folder.path().join("preprocessor_config.json"), |file| {
+            let file = file.as_object_mut().expect("an object");
+            file.remove("image_processor_type").expect("its class");
+        });
+        assert_eq!(seen(folder.path())?, named, "{name}");
+    }
+    Ok(())
+}
+
 #[test]
 fn of_two_spellings_of_a_setting_the_one_of_transformers_counts() -> Result<()> {
     let folder = tempfile::tempdir()?;
@@ -346,6 +367,24 @@ fn of_two_spellings_of_a_setting_the_one_of_transformers_counts() -> Result<()> 
         Some(5)
     );
     assert_eq!(image_token(json!({"model_type": "llava"}))?, Some(32_000));
+
+    let neox = |config: serde_json::Value| {
+        let rope = read(config)?.decoder.rope;
+        anyhow::Ok((rope.rope_theta, rope.rotary_dim))
+    };
+    // GPT-NeoX knows other names than Llama outside of its parameters.
+    let other = json!({"model_type": "gpt_neox", "rope_theta": 7.0, "partial_rotary_factor": 0.5});
+    assert_eq!(neox(other)?, (1e4, 24));
+    let both = json!({
+        "model_type": "gpt_neox", "rope_theta": 7.0, "rotary_emb_base": 5.0, "rotary_pct": 0.5
+    });
+    assert_eq!(neox(both)?, (5.0, 48));
+    let inner = json!({
+        "model_type": "gpt_neox", "rotary_emb_base": 7.0, "rope_parameters": theta
+    });
+    assert_eq!(neox(inner)?, (5.0, 24));
+    let swish = read(json!({"model_type": "llama", "hidden_act": "swish"}))?;
+    assert_eq!(swish.decoder.layer.mlp, MlpKind::Gated);
     Ok(())
 }
 
@@ -396,8 +435,8 @@ fn what_a_configuration_does_not_say_is_as_in_its_class() -> Result<()> {
     let partial = json!({"model_type": "llava", "vision_config": {"num_hidden_layers": 5}});
     let partial = read(partial)?;
     assert_eq!(partial.eos_token_ids, [2]);
-    let sizes = |config: Option<burn_vlm::VisionConfig>| {
-        let burn_vlm::nn::VisualEncoderConfig::Clip(clip) = config.expect("it sees").encoder else {
+    let sizes = |config: Option<VisionConfig>| {
+        let VisualEncoderConfig::Clip(clip) = config.expect("it sees").encoder else {
             panic!("the encoder of LLaVA is CLIP");
         };
         let heads = [clip.num_attention_heads, clip.num_hidden_layers];
@@ -411,5 +450,51 @@ fn what_a_configuration_does_not_say_is_as_in_its_class() -> Result<()> {
     };
     assert_eq!(sizes(absent.vision), ([1024, 4096, 336, 14], [16, 23]));
     assert_eq!(sizes(partial.vision), ([768, 3072, 224, 32], [12, 4]));
+    Ok(())
+}
+
+/// As above, for the classes that have parts of their own.
+#[test]
+fn a_part_that_a_configuration_leaves_out_is_as_in_its_class() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let read = |config: serde_json::Value| {
+        fs::write(folder.path().join("config.json"), config.to_string())?;
+        anyhow::Ok(ModelSpec::read(folder.path())?.config)
+    };
+    let neox = read(json!({"model_type": "gpt_neox"}))?;
+    let decoder = &neox.decoder;
+    let sizes = [
+        decoder.vocab_size,
+        decoder.hidden_size,
+        decoder.num_hidden_layers,
+        decoder.layer.num_attention_heads,
+        decoder.layer.intermediate_size,
+    ];
+    assert_eq!(sizes, [50_432, 6144, 44, 64, 24_576]);
+    assert_eq!(neox.eos_token_ids, [2]);
+
+    for model_type in ["idefics3", "smolvlm"] {
+        // Seven patches a side are no multiple of the class's scale.
+        let absent = read(json!({"model_type": model_type, "scale_factor": 7}))?;
+        let empty = read(json!({
+            "model_type": model_type, "scale_factor": 7, "text_config": {}, "vision_config": {}
+        }))?;
+        assert_eq!(absent.vision, empty.vision);
+        let epsilon = |config: &ModelConfig| config.decoder.layer.norm.epsilon;
+        assert_eq!([epsilon(&absent), epsilon(&empty)], [1e-5, 1e-6]);
+        assert_eq!(absent.eos_token_ids, [2]);
+        let outer = json!({
+            "model_type": model_type, "scale_factor": 7, "eos_token_id": 9,
+            "text_config": {"eos_token_id": 3}
+        });
+        assert_eq!(read(outer)?.eos_token_ids, [9]);
+        let encoder = absent.vision.context("it sees")?.encoder;
+        assert_eq!([encoder.image_size(), encoder.num_features()], [224, 49]);
+    }
+
+    let llama = json!({"model_type": "llama"});
+    let absent = read(json!({"model_type": "instructblip", "text_config": llama}))?;
+    let encoder = absent.vision.context("it sees")?.encoder;
+    assert_eq!([encoder.image_size(), encoder.num_features()], [224, 257]);
     Ok(())
 }

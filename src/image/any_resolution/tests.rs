@@ -73,7 +73,7 @@ fn read(changes: &serde_json::Value) -> Result<PreprocessConfig> {
     for (name, value) in changes.as_object().unwrap() {
         json[name] = value.clone();
     }
-    PreprocessConfig::from_json(Path::new("test.json"), json.to_string().as_bytes())
+    PreprocessConfig::from_json(Path::new("test.json"), json.to_string().as_bytes(), None)
 }
 
 #[test]
@@ -143,7 +143,7 @@ fn tiles_that_would_be_resized_once_more_are_refused() {
 #[test]
 fn what_no_file_says_is_as_in_the_class() {
     let silent = br#"{"image_processor_type": "LlavaNextImageProcessorFast", "size": 336, "crop_size": 336}"#;
-    let config = PreprocessConfig::from_json(Path::new("test.json"), silent).unwrap();
+    let config = PreprocessConfig::from_json(Path::new("test.json"), silent, None).unwrap();
     let classes = [[336, 672], [672, 336], [672, 672], [1008, 336], [336, 1008]];
     assert!(
         config

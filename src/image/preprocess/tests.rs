@@ -9,7 +9,7 @@ use crate::error::Error;
 use crate::image::fixtures;
 
 fn config(json: &Value) -> PreprocessConfig {
-    PreprocessConfig::from_json(Path::new("test.json"), json.to_string().as_bytes()).unwrap()
+    PreprocessConfig::from_json(Path::new("test.json"), json.to_string().as_bytes(), None).unwrap()
 }
 
 fn grey(size: ImageSize) -> ImageInput {

@@ -7,6 +7,7 @@ fn read(json: &Value) -> Result<PreprocessConfig> {
     PreprocessConfig::from_json(
         Path::new("preprocessor_config.json"),
         json.to_string().as_bytes(),
+        None,
     )
 }
 
@@ -121,6 +122,51 @@ fn a_file_without_an_image_processor_says_so() {
         message(&json),
         "config field `image_processor_type` is missing"
     );
+}
+
+#[test]
+fn where_no_class_is_named_it_is_that_of_the_model() {
+    let read = |json: &str, class| {
+        let read = PreprocessConfig::from_json(Path::new("p.json"), json.as_bytes(), Some(class));
+        read.map_err(|error| error.to_string())
+    };
+    for class in PROCESSORS.map(|processor| processor.name) {
+        let named = json!({"image_processor_type": class}).to_string();
+        assert_eq!(read("{}", class), read(&named, "ViTImageProcessor"));
+        let null = r#"{"image_processor_type": null, "processor_class": "LlavaProcessor"}"#;
+        assert_eq!(read(null, class), read("{}", class));
+    }
+    let size = r#"{"size": 50}"#;
+    let blip = read(size, "BlipImageProcessor").unwrap().resize.unwrap().0;
+    assert_eq!(blip, ResizeTo::Exact(ImageSize::square(50)));
+    let older = r#"{"feature_extractor_type": "CLIPFeatureExtractor"}"#;
+    assert_eq!(
+        read(older, "Idefics3ImageProcessor"),
+        read("{}", "CLIPImageProcessor")
+    );
+}
+
+#[test]
+fn the_part_of_a_processor_file_alone_is_about_pictures() {
+    let read = |json: &str| {
+        let path = Path::new("processor_config.json");
+        PreprocessConfig::from_processor_json(path, json.as_bytes(), Some("BlipImageProcessor"))
+    };
+    let silent = r#"{"processor_class": "InstructBlipProcessor", "size": 3}"#;
+    assert_eq!(read(silent).unwrap(), None);
+    assert_eq!(read(r#"{"image_processor": null}"#).unwrap(), None);
+    let blip = PreprocessConfig::blip(384).unwrap();
+    assert_eq!(read(r#"{"image_processor": {}}"#).unwrap(), Some(blip));
+    read(r#"{"image_processor": []}"#).unwrap_err();
+}
+
+#[test]
+fn of_a_repeated_key_the_last_counts() {
+    let json = br#"{"image_processor_type": "BlipImageProcessor", "crop_size": 3, "size": 5,
+        "crop_size": 7, "image_processor_type": "CLIPImageProcessor"}"#;
+    let config = PreprocessConfig::from_json(Path::new("p.json"), json, None).unwrap();
+    assert_eq!(config.crop_size, Some(ImageSize::square(7)));
+    assert_eq!(config.resize.unwrap().0, ResizeTo::ShortestEdge(5));
 }
 
 #[test]
@@ -261,7 +307,7 @@ fn values_of_the_wrong_type_are_malformed_with_their_place() {
         b"null",
         b"{\"image_processor\": 3}",
     ] {
-        let found = PreprocessConfig::from_json(Path::new("broken.json"), json).unwrap_err();
+        let found = PreprocessConfig::from_json(Path::new("broken.json"), json, None).unwrap_err();
         assert!(
             found.to_string().starts_with("broken.json is not valid: "),
             "{found}"
