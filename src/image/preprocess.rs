@@ -100,10 +100,6 @@ impl PreprocessConfig {
 
     /// The same after padding to a square, as the original LLaVA does for `image_aspect_ratio`
     /// `pad`: the picture in the middle, the mean colour around it.
-    #[cfg_attr(
-        not(feature = "testing"),
-        allow(dead_code, reason = "no family takes it yet")
-    )]
     pub fn with_square_padding(mut self) -> Self {
         let mean = self
             .normalization

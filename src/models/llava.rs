@@ -58,6 +58,11 @@ const DECODERS: &[(&str, ReadDecoder)] = &[
 ];
 
 pub(super) fn parse(fields: &Fields<'_>) -> Result<ModelConfig> {
+    parse_named(fields, KEYS)
+}
+
+/// As [`parse`], of a model whose tensors are called as `keys` say.
+pub(super) fn parse_named(fields: &Fields<'_>, keys: &[KeyRule]) -> Result<ModelConfig> {
     let text = fields.object_or_empty("text_config")?;
     let read_decoder = text.choice("model_type", llama::decoder_config as ReadDecoder, DECODERS)?;
     let mut decoder = read_decoder(&text)?;
@@ -82,7 +87,7 @@ pub(super) fn parse(fields: &Fields<'_>) -> Result<ModelConfig> {
     let image_token_id = image_token_id(fields, &decoder)?;
     let eos_token_ids = eos_token_ids_with(fields, &text)?;
     Ok(ModelConfig {
-        key_map: without_layers(KeyMap::new(KEYS), run_layers..stored_layers),
+        key_map: without_layers(KeyMap::new(keys), run_layers..stored_layers),
         vision: Some(VisionConfig {
             encoder: VisualEncoderConfig::Clip(encoder),
             projector,

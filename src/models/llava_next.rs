@@ -32,17 +32,20 @@ const DEFAULT_PINPOINTS: [[usize; 2]; 5] =
     [[336, 672], [672, 336], [672, 672], [1008, 336], [336, 1008]];
 
 fn parse(fields: &Fields<'_>) -> Result<ModelConfig> {
-    let mut config = llava::parse(fields)?;
+    over_tiles(fields, llava::parse(fields)?)
+}
+
+/// LLaVA-1.5 over the tiles of a picture.
+pub(super) fn over_tiles(fields: &Fields<'_>, mut config: ModelConfig) -> Result<ModelConfig> {
     config.key_map = config.key_map.with_all(KEYS);
     config.vision = match config.vision {
-        Some(vision) => Some(over_tiles(fields, vision)?),
+        Some(vision) => Some(vision_over_tiles(fields, vision)?),
         None => None,
     };
     Ok(config)
 }
 
-/// What LLaVA-1.5 sees, over the tiles of a picture.
-fn over_tiles(fields: &Fields<'_>, vision: VisionConfig) -> Result<VisionConfig> {
+fn vision_over_tiles(fields: &Fields<'_>, vision: VisionConfig) -> Result<VisionConfig> {
     // The features of a tile are a square, in which the class token has no place: transformers fails.
     if let VisualEncoderConfig::Clip(encoder) = &vision.encoder
         && encoder.select == FeatureSelect::ClassAndPatches

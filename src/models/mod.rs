@@ -21,6 +21,7 @@ mod image_layout;
 mod instructblip;
 mod llama;
 mod llava;
+mod llava_authors;
 mod llava_next;
 mod minigpt4;
 mod minigpt_v2;

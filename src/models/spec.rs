@@ -11,7 +11,7 @@ use super::model_file::read_object;
 use super::model_files::ModelFiles;
 use super::model_source::ModelSource;
 use super::project::Project;
-use super::{FAMILIES, Family, ImageLayout, ModelConfig};
+use super::{FAMILIES, Family, ImageLayout, ModelConfig, llava_authors};
 use crate::error::{ConfigError, Error, Result, visible, visible_line};
 use crate::image::{ImageSize, PreprocessConfig};
 
@@ -51,7 +51,10 @@ impl ModelSpec {
             false => None,
         };
         let mut spec = match &object {
-            Some(object) => Self::of_folder(path, &Fields::new(object))?,
+            Some(object) => match llava_authors::read(path, object)? {
+                Some(spec) => spec,
+                None => Self::of_folder(path, &Fields::new(object))?,
+            },
             None => Self::of_project(path)?,
         };
         spec.read_generation_config(object.as_ref())?;

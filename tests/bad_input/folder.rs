@@ -7,9 +7,12 @@ use burn_vlm::{
     CheckpointError, ConfigError, Error, FolderLinks, LoadOptions, MultimodalPipeline,
     TokenizerError,
 };
+use serde_json::json;
 
-use crate::case::{Case, LLAVA, TEXT, open, open_damaged, remove, write};
+use crate::case::{Case, LLAVA, TEXT, open, open_damaged, open_with_field, remove, write};
 use crate::support::copy_model;
+
+const AUTHORS: &str = "llava_authors";
 
 pub(crate) fn cases<B: VlmBackend>() -> Vec<Case> {
     vec![
@@ -54,6 +57,33 @@ pub(crate) fn cases<B: VlmBackend>() -> Vec<Case> {
             "pytorch_model.bin",
             |at| open_damaged::<B>(TEXT, at, |at| remove(&at.join("model.safetensors"))),
             Error::Checkpoint(CheckpointError::Missing { .. })
+        ),
+        case!(
+            "LLaVA as its authors keep it, without its eyes",
+            "LlavaForConditionalGeneration",
+            |at| open_damaged::<B>(AUTHORS, at, |at| {
+                let eyes = at.join("clip-vit-tiny");
+                fs::remove_dir_all(eyes).expect("the fixture has this folder");
+            }),
+            Error::Config(ConfigError::Unsupported { .. })
+        ),
+        case!(
+            "LLaVA as its authors keep it, with a projector of another kind",
+            "mm_projector_type",
+            |at| open_with_field::<B>(AUTHORS, at, "/mm_projector_type", json!("linear")),
+            Error::Config(ConfigError::Unsupported { .. })
+        ),
+        case!(
+            "LLaVA as its authors keep it, whose pictures become squares in an unknown way",
+            "image_aspect_ratio",
+            |at| open_with_field::<B>(AUTHORS, at, "/image_aspect_ratio", json!("anyres")),
+            Error::Config(ConfigError::Unsupported { .. })
+        ),
+        case!(
+            "LLaVA as its authors keep it, with eyes outside of its folder",
+            "mm_vision_tower",
+            |at| open_with_field::<B>(AUTHORS, at, "/mm_vision_tower", json!("openai/..")),
+            Error::Config(ConfigError::Unsupported { .. })
         ),
         case!(
             "a model without a tokenizer",
