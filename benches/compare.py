@@ -20,6 +20,9 @@ import subprocess
 import sys
 import time
 
+sys.path.insert(0, str(pathlib.Path(__file__).parent / "peers"))
+import gguf_files
+
 PROMPT_TOKENS, NEW_TOKENS = 256, 128
 
 
@@ -48,7 +51,7 @@ def main():
                 arguments.bench, "--device", "cpu", "--shape", "smollm-135m", "--weights", weights, "--depth", str(depth),
                 "--prompt-tokens", str(PROMPT_TOKENS), "--new-tokens", str(NEW_TOKENS), "--repetitions", "1", "--json"]
         for weights in arguments.peers:
-            file = requantised(arguments.gguf, weights, arguments.folder)
+            file = gguf_files.file_of(arguments.gguf, weights, arguments.folder)
             commands["llama.cpp", weights, depth] = [
                 sys.executable, __file__, "--gguf", "-", "--folder", "-", "--threads", str(arguments.threads),
                 "--peer", str(file), str(depth)]
@@ -114,32 +117,6 @@ def figures(report):
     return {"noise": report["noise"], "prompt": report["prompt_tokens_per_second"]["median"], "decode": report["decode_tokens_per_second"]["median"],
             "gigabytes": report["decode_gigabytes_per_second"]["median"], "copy": report["copy_gigabytes_per_second"]["median"],
             "peak": report["peak_host_memory_bytes"], "kernels": report["kernels"]}
-
-
-def requantised(source, weights, folder):
-    """A file with the matrices of `source` in the type `weights`, the norms in F32."""
-    target = folder / f"smollm2-135m-{weights}.gguf"
-    if target.exists():
-        return target
-    import gguf
-    reader, kind = gguf.GGUFReader(source), gguf.GGMLQuantizationType[weights]
-    partial = target.with_suffix(".partial")
-    writer = gguf.GGUFWriter(partial, arch=reader.fields["general.architecture"].contents())
-    for field in reader.fields.values():
-        if field.name.startswith("GGUF.") or field.name in ("general.architecture", "general.file_type"):
-            continue
-        inner = field.types[-1] if field.types[0] == gguf.GGUFValueType.ARRAY else None
-        writer.add_key_value(field.name, field.contents(), field.types[0], sub_type=inner)
-    for tensor in reader.tensors:
-        values = gguf.dequantize(tensor.data, tensor.tensor_type)
-        stored = kind if values.ndim == 2 else gguf.GGMLQuantizationType.F32
-        writer.add_tensor(tensor.name, gguf.quantize(values, stored), raw_dtype=stored)
-    writer.write_header_to_file()
-    writer.write_kv_data_to_file()
-    writer.write_tensors_to_file()
-    writer.close()
-    partial.rename(target)
-    return target
 
 
 def measure_peer(file, depth, threads):

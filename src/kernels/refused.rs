@@ -72,8 +72,8 @@ pub enum LaunchRefused {
         /// Its strides, outer to inner.
         strides: Vec<isize>,
     },
-    /// The kernels of the device read no matrix of codes and scales.
-    #[error("the kernels of the device read no packed matrix")]
+    /// A matrix of codes and scales is read beside vectors of four elements, and the device has none.
+    #[error("the device has no vectors of four elements, beside which a packed matrix is read")]
     Packed,
     /// Rows of bf16, on a device without it, that are not whole words of 32 bits.
     #[error("the device has no bf16, and the rows are not whole words")]

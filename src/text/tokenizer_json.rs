@@ -6,7 +6,6 @@
 //! the library then gets to build is one stage at a time.
 
 mod affixes;
-mod base64;
 mod class;
 mod file;
 mod model;

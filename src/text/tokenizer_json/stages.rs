@@ -4,7 +4,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 use tokenizers::{DecoderWrapper, NormalizerWrapper, PreTokenizerWrapper, SplitDelimiterBehavior};
 
-use super::{base64, malformed};
+use super::malformed;
 use crate::error::TokenizerError;
 use crate::text::detokenizer::DecoderStage;
 use crate::text::engine::{
@@ -140,7 +140,7 @@ fn replacement(stage: &Map<String, Value>) -> Result<(Matcher, String), Tokenize
 
 fn charsmap(stage: &Map<String, Value>) -> Result<Charsmap, TokenizerError> {
     let table = stage.get("precompiled_charsmap").and_then(Value::as_str);
-    let table = table.and_then(base64::decode);
+    let table = table.and_then(|table| base64::decode(table).ok());
     let table = table.ok_or_else(|| malformed("a normalizer has no character map in base64"))?;
     Charsmap::parse(&table).map_err(malformed)
 }
