@@ -93,7 +93,7 @@ def write_json(path, value):
     path.write_text(json.dumps(value, indent=1) + "\n")
 
 
-def write_tokenizer(folder, size, extra=()):
+def write_tokenizer(folder, size, extra=(), read_by="LlamaTokenizer"):
     """Llama's kind of tokenizer.json: byte fallback, a leading space, and fillers up to the last id."""
     pieces = filler_pieces(size)
     special = [(index, pieces[index]) for index in range(3)] + [(size + at, text) for at, text in enumerate(extra)]
@@ -117,7 +117,7 @@ def write_tokenizer(folder, size, extra=()):
                   "end_of_word_suffix": None, "fuse_unk": True, "byte_fallback": True, "merges": [],
                   "vocab": {piece: index for index, piece in enumerate(pieces)}}})
     write_json(folder / "tokenizer_config.json", {
-        "tokenizer_class": "LlamaTokenizer", "bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>",
+        "tokenizer_class": read_by, "bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>",
         "add_bos_token": True, "add_eos_token": False})
 
 
@@ -233,7 +233,8 @@ def smolvlm_256m(folder):
         "max_image_size": {"longest_edge": 512}, "size": {"longest_edge": 512}})
     write_json(folder / "processor_config.json", {"processor_class": "Idefics3Processor", "image_seq_len": 64})
     write_chat_template(folder, "User:", "<image>", "<end_of_utterance>\nAssistant:")
-    write_tokenizer(folder, 49152, extra=extra)
+    # A class that takes the file as it is: others then read the same prompt.
+    write_tokenizer(folder, 49152, extra=extra, read_by="PreTrainedTokenizerFast")
 
 
 def eva(width=1408, inner=6144, layers=40, patch=14, side=224):

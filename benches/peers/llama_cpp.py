@@ -92,7 +92,7 @@ def main():
         prompt, decode = measure(server, vocab, arguments)
         del server
         write_speeds(arguments, prompt, decode, model=what, device="cpu", weights=arguments.weights or "as stored",
-                     by=f"llama.cpp, xllamacpp {xllamacpp.__version__}",
+                     by=f"llama.cpp, xllamacpp {xllamacpp.__version__}", build=xllamacpp.get_system_info(),
                      settings=f"flash attention {flash}, batch {batch}")
 
 

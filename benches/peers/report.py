@@ -2,20 +2,40 @@
 import json
 import os
 import statistics
+import time
 
 
-def add_workload(parser):
-    """The flags of `bench`, under the same names."""
+def add_workload(parser, has_depth=True):
+    """The flags of `bench`, under the same names and with the same defaults."""
     parser.add_argument("--prompt-tokens", type=int, default=256)
-    parser.add_argument("--new-tokens", type=int, default=64)
-    parser.add_argument("--depth", type=int, default=0, help="tokens that are cached before either")
-    parser.add_argument("--repetitions", type=int, default=3, help="one more goes before them and is not counted")
+    parser.add_argument("--new-tokens", type=int, default=128)
+    if has_depth:
+        parser.add_argument("--depth", type=int, default=0, help="tokens that are cached before either")
+    else:
+        parser.set_defaults(depth=0)
+    add_repetitions(parser)
+
+
+def add_repetitions(parser):
+    parser.add_argument("--repetitions", type=int, default=5, help="one more goes before them and is not counted")
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
 
 
 def token_ids(count, vocab, start=0):
     """Any ids will do, so long as no two neighbours are alike and none controls anything."""
     return [300 + (start + position + 1) * 7919 % (vocab - 300) for position in range(count)]
+
+
+def seconds(run, repetitions, settle=lambda: None):
+    """How long each call takes, behind one that is not counted; `settle` waits for a device."""
+    taken = []
+    for _ in range(repetitions + 1):
+        settle()
+        started = time.perf_counter()
+        run()
+        settle()
+        taken.append(time.perf_counter() - started)
+    return taken[1:]
 
 
 def spread(numbers):

@@ -1,39 +1,31 @@
 #!/usr/bin/env python3
-"""Prompt and decode speed of PyTorch on the shapes of `bench --shape`: the peer on the same machine.
+"""Prompt and decode speed of a plain Llama in PyTorch on the shapes of `bench --shape`: no library in between.
 
-    python3 benches/gpu/torch_peer.py --shape tinyllama-1.1b --matmul
+    python3 benches/peers/torch_llama.py --shape tinyllama-1.1b --matmul
 
 A plain Llama with random f16 weights: fused projections, SDPA, a static cache, and decoding both as written and replayed
 from a CUDA graph, which leaves the host out. Like `bench`, every repetition reads the prompt at once, then generates in its
 place, brings each token to the host, and one repetition goes before that and is not counted. One JSON object a line. Ends
-with 3 where PyTorch or its GPU is missing.
+with 3 where there is no GPU.
 """
 import argparse
-import json
 import statistics
 import sys
-import time
 
-try:
-    import torch
-    import torch.nn.functional as F
-except ImportError:
-    print("PyTorch is not installed")
-    sys.exit(3)
+import torch
+import torch.nn.functional as F
 
-#         vocab, hidden, layers, heads, kv heads, intermediate
-SHAPES = {
-    "smollm-135m": (49152, 576, 30, 9, 3, 1536),
-    "tinyllama-1.1b": (32000, 2048, 22, 32, 4, 5632),
-    "llama-7b": (32000, 4096, 32, 32, 32, 11008),
-}
-DTYPES = {"f32": torch.float32, "f16": torch.float16, "bf16": torch.bfloat16}
+from report import add_workload, seconds, spread, token_ids, write, write_speeds
+from shapes import DECODERS, EPSILON
+from torch_device import DEVICES, DTYPES, device_name, synchronize, use
 
 
 class Llama:
     def __init__(self, shape, capacity, device, dtype):
-        vocab, hidden, layers, self.heads, self.kv_heads, intermediate = SHAPES[shape]
-        self.head_dim, self.vocab, self.capacity, self.dtype = hidden // self.heads, vocab, capacity, dtype
+        sizes = DECODERS[shape]
+        hidden, intermediate, self.vocab = sizes.hidden, sizes.intermediate, sizes.vocab
+        self.heads, self.kv_heads, self.head_dim = sizes.heads, sizes.kv_heads, sizes.head_dim
+        self.capacity = capacity
 
         def matrix(rows, columns):
             return torch.empty(rows, columns, device=device, dtype=dtype).uniform_(-columns**-0.5, columns**-0.5)
@@ -45,10 +37,10 @@ class Llama:
         self.layers = [{
             "qkv": matrix(rows, hidden), "o": matrix(hidden, hidden), "gate_up": matrix(2 * intermediate, hidden),
             "down": matrix(hidden, intermediate), "k": cache(), "v": cache(),
-        } for _ in range(layers)]
-        self.table, self.head = matrix(vocab, hidden), matrix(vocab, hidden)
+        } for _ in range(sizes.layers)]
+        self.table, self.head = matrix(self.vocab, hidden), matrix(self.vocab, hidden)
         self.norm = torch.ones(hidden, device=device, dtype=dtype)
-        frequencies = 1e4 ** (-torch.arange(0, self.head_dim, 2, device=device).float() / self.head_dim)
+        frequencies = sizes.rope_theta ** (-torch.arange(0, self.head_dim, 2, device=device).float() / self.head_dim)
         angles = torch.outer(torch.arange(capacity, device=device).float(), frequencies).repeat(1, 2)
         self.cos, self.sin = angles.cos().to(dtype), angles.sin().to(dtype)
         self.places = torch.arange(capacity, device=device)
@@ -84,7 +76,7 @@ class Llama:
         return F.linear(self.normed(x[:, -1:]), self.head).float().argmax(-1)
 
     def normed(self, x):
-        return F.rms_norm(x, self.norm.shape, self.norm, 1e-5)
+        return F.rms_norm(x, self.norm.shape, self.norm, EPSILON)
 
 
 class Speeds:
@@ -96,7 +88,7 @@ class Speeds:
     def prompt(self):
         count = self.arguments.prompt_tokens
         positions = torch.arange(count, device=self.device)
-        ids = ((positions + 1) * 7919 % self.model.vocab).view(1, -1)
+        ids = torch.tensor([token_ids(count, self.model.vocab)], device=self.device)
         self.model.forward(ids, positions, count).item()
 
     def decode(self):
@@ -132,85 +124,45 @@ class Speeds:
                 ids.item()
         return decode
 
-    def seconds(self, run):
-        run()
-        taken = []
-        for _ in range(self.arguments.repetitions):
-            started = time.perf_counter()
-            run()
-            taken.append(time.perf_counter() - started)
-        return taken
-
     def report(self, how, decode):
         arguments = self.arguments
-        prompt, decode = self.seconds(self.prompt), self.seconds(decode)
+        prompt, decode = (seconds(run, arguments.repetitions) for run in (self.prompt, decode))
         gigabytes = arguments.new_tokens * self.model.step_bytes(arguments.new_tokens) * 1e-9
-        write(model=f"{arguments.shape} with random weights", by=f"PyTorch {torch.__version__}, {how}",
-              device=device_name(self.device), weights=arguments.dtype, compute=arguments.dtype,
-              prompt_tokens=arguments.prompt_tokens, new_tokens=arguments.new_tokens, depth=0, batch=1,
-              repetitions=arguments.repetitions,
-              prompt_tokens_per_second=spread(arguments.prompt_tokens / seconds for seconds in prompt),
-              decode_tokens_per_second=spread(arguments.new_tokens / seconds for seconds in decode),
-              decode_gigabytes_per_second=spread(gigabytes / seconds for seconds in decode))
+        write_speeds(arguments, prompt, decode, model=f"{arguments.shape} with random weights",
+                     by=f"PyTorch {torch.__version__}, {how}", device=device_name(self.device),
+                     weights=arguments.dtype, compute=arguments.dtype,
+                     decode_gigabytes_per_second=spread(gigabytes / one for one in decode))
 
 
 def matmul_and_copy(device, size):
     """The roof: what PyTorch reaches with one product and one copy."""
     def timed(run):
-        def once():
-            started = time.perf_counter()
-            run()
-            synchronize(device)
-            return time.perf_counter() - started
-        once()
-        return statistics.median(once() for _ in range(7))
+        return statistics.median(seconds(run, 7, lambda: synchronize(device)))
 
     for name, dtype in DTYPES.items():
         a = torch.rand(size, size, device=device).to(dtype)
-        seconds = timed(lambda: a @ a)
+        taken = timed(lambda: a @ a)
         write(by="PyTorch", kernel="roofline matmul", case=f"{size}x{size}x{size}", dtype=name,
-              microseconds=round(seconds * 1e6, 3), gigaflops_per_second=round(2e-9 * size**3 / seconds, 3))
+              microseconds=round(taken * 1e6, 3), gigaflops_per_second=round(2e-9 * size**3 / taken, 3))
     source = torch.rand(32 << 20, device=device)
     target = torch.empty_like(source)
-    seconds = timed(lambda: target.copy_(source))
-    write(by="PyTorch", kernel="roofline copy", case="128 MiB", dtype="f32", microseconds=round(seconds * 1e6, 3),
-          gigabytes_per_second=round(2e-9 * 4 * source.numel() / seconds, 3))
-
-
-def spread(numbers):
-    numbers = [round(number, 3) for number in numbers]
-    return {"median": statistics.median(numbers), "min": min(numbers), "max": max(numbers)}
-
-
-def synchronize(device):
-    if device == "cuda":
-        torch.cuda.synchronize()
-
-
-def device_name(device):
-    return torch.cuda.get_device_name() if device == "cuda" else "cpu"
-
-
-def write(**values):
-    print(json.dumps(values), flush=True)
+    taken = timed(lambda: target.copy_(source))
+    write(by="PyTorch", kernel="roofline copy", case="128 MiB", dtype="f32", microseconds=round(taken * 1e6, 3),
+          gigabytes_per_second=round(2e-9 * 4 * source.numel() / taken, 3))
 
 
 @torch.inference_mode()
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--shape", choices=SHAPES, required=True)
-    parser.add_argument("--device", choices=("cuda", "cpu"), default="cuda")
+    parser.add_argument("--shape", choices=DECODERS, required=True)
+    parser.add_argument("--device", choices=DEVICES, default="cuda")
     parser.add_argument("--dtype", choices=DTYPES, default="f16")
-    parser.add_argument("--prompt-tokens", type=int, default=256)
-    parser.add_argument("--new-tokens", type=int, default=128)
-    parser.add_argument("--repetitions", type=int, default=5)
     parser.add_argument("--matmul", action="store_true", help="one product and one copy first")
     parser.add_argument("--matmul-size", type=int, default=4096)
+    add_workload(parser, has_depth=False)
     arguments = parser.parse_args()
-    if arguments.device == "cuda" and not torch.cuda.is_available():
-        print(f"PyTorch {torch.__version__} sees no GPU")
+    if not use(arguments.device, arguments.threads):
         sys.exit(3)
-    torch.manual_seed(0)
     if arguments.matmul:
         matmul_and_copy(arguments.device, arguments.matmul_size)
     capacity = max(arguments.prompt_tokens, arguments.new_tokens)
