@@ -19,7 +19,7 @@ use std::fmt;
 use burn::tensor::backend::Backend;
 use burn::tensor::{DType, ElementConversion, Int, Tensor, TensorMetadata};
 
-pub(crate) use quantise::quantise;
+pub(crate) use quantise::{better_type, quantise};
 
 /// Elements that share a scale.
 pub const GROUP_LEN: usize = 32;

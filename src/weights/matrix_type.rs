@@ -23,10 +23,15 @@ pub enum MatrixType {
     /// encoder are bound by arithmetic, which fewer bits do not make less.
     ///
     /// Rows that are no whole groups are kept as stored too, and what is stored in as few bits or
-    /// fewer; the report names the first.
+    /// fewer; the report names the first. A matrix that [`PackedType::Q4WithMinimum`] holds as well, such as
+    /// one that was of 4 bits before its checkpoint was made, is kept in that.
     Q8,
-    /// As [`Q8`](Self::Q8), with the layers of the decoder in [`PackedType::Q4`]. Its head and its
-    /// table of embeddings are in [`PackedType::Q8`]: what they round goes straight into the logits.
+    /// As [`Q8`](Self::Q8), with the layers of the decoder in [`PackedType::Q4`]; in
+    /// [`PackedType::Q4WithMinimum`] where that halves the squared error of a matrix or better, which half a
+    /// bit of an element's is worth. Its head and its table of embeddings are in [`PackedType::Q8`]: what
+    /// they round goes straight into the logits.
+    ///
+    /// Which it is some rows of each matrix tell, before any is read whole.
     Q4,
 }
 

@@ -16,6 +16,7 @@ use super::parameters::{Parameter, Parameters, Role};
 use super::report::{LoadReport, MissingParameter, UnusedTensor, WidenedMatrix};
 use super::source::{NamedTensor, Source};
 use crate::error::{CheckpointError, Result};
+use crate::kernels::better_type;
 
 /// Missing parameters that are compared with every unused tensor; a report names no more.
 const MAX_HINTS: usize = 20;
@@ -82,16 +83,27 @@ impl<'c> Plan<'c> {
         require_adapters(checkpoint, &report)?;
         report.require(options.strictness)?;
         let mut plan = Self { sources, report };
-        plan.choose_types(options.matrices, reads_matrix)?;
+        plan.choose_types(checkpoint, options.matrices, reads_matrix)?;
         Ok(plan)
     }
 
-    /// What the shapes cannot tell: that the file holds floats, and what the device takes them in.
-    fn choose_types(&mut self, matrices: MatrixType, reads_matrix: &ReadsMatrix<'_>) -> Result<()> {
+    /// What the shapes cannot tell: that the file holds floats, what the device takes them in, and how
+    /// few bits serve those that are to be packed.
+    fn choose_types(
+        &mut self,
+        checkpoint: &Checkpoint,
+        matrices: MatrixType,
+        reads_matrix: &ReadsMatrix<'_>,
+    ) -> Result<()> {
         for (path, source) in &mut self.sources {
             let (stored, columns) = (source.stored_type()?, source.columns);
             let reading = |kept| reads_matrix(kept, columns);
             source.kept = matrices.kept(source.role, stored, columns, reading)?;
+            if let KeptType::Packed(asked) = source.kept
+                && source.kept != stored
+            {
+                source.kept = better_type(asked, &source.sample(checkpoint)?).into();
+            }
             self.report.kept_bytes += source.kept_bytes();
             if let Role::Matrix(matrix_use) = source.role {
                 let asked = matrices.packed_type(matrix_use);

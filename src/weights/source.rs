@@ -17,6 +17,9 @@ use super::tensor::{Fill, TensorInfo, require_stored_type};
 use crate::error::Result;
 use crate::kernels::{GROUP_LEN, PackedType};
 
+/// Rows that tell what a matrix is like.
+const MAX_SAMPLED_ROWS: usize = 16;
+
 /// All that one parameter is made of.
 #[derive(Clone, Debug)]
 pub(super) struct Source<'c> {
@@ -237,6 +240,34 @@ impl<'c> Source<'c> {
         ])
     }
 
+    /// Some of its rows, from all over it: enough to tell what they are like.
+    pub(super) fn sample(&self, checkpoint: &Checkpoint) -> Result<Vec<f32>> {
+        let columns = self.columns.max(1);
+        let num_rows = self.len() / columns;
+        let count = num_rows.min(MAX_SAMPLED_ROWS);
+        let mut values: Vec<f32> = zeros(self.first_name(), count * columns)?;
+        for (index, target) in values.chunks_exact_mut(columns).enumerate() {
+            if let Some(row) = self.row(index * num_rows / count) {
+                row.read_with(checkpoint, &mut |stored| convert(stored, target))?;
+            }
+        }
+        Ok(values)
+    }
+
+    /// One row, as a piece of its own.
+    fn row(&self, index: usize) -> Option<Piece<'c>> {
+        let mut first = 0;
+        for piece in &self.pieces {
+            let num_rows = piece.len() / self.columns.max(1);
+            if index < first + num_rows {
+                // Where a tensor has its rows by another axis there is nothing to be told.
+                return Some(piece.row(index - first)).filter(|row| row.len() == self.columns);
+            }
+            first += num_rows;
+        }
+        None
+    }
+
     fn first_name(&self) -> &'c str {
         let mut tensors = self.pieces.iter().flat_map(Piece::tensors);
         tensors.next().map_or("", |tensor| tensor.name)
@@ -252,6 +283,29 @@ impl<'c> Piece<'c> {
                 let row_len: usize = tensor.info.shape().iter().skip(1).product();
                 rows.len() * row_len
             }
+        }
+    }
+
+    /// One of its rows, with what is added to it.
+    fn row(&self, index: usize) -> Self {
+        let one_of = |rows: &Range<usize>| rows.start + index..rows.start + index + 1;
+        match self {
+            Self::Zeros(_) => self.clone(),
+            Self::Rows {
+                tensor,
+                rows,
+                updates,
+            } => Self::Rows {
+                tensor: *tensor,
+                rows: one_of(rows),
+                updates: updates
+                    .iter()
+                    .map(|update| LowRank {
+                        up_rows: one_of(&update.up_rows),
+                        ..update.clone()
+                    })
+                    .collect(),
+            },
         }
     }
 
