@@ -19,10 +19,10 @@ mod shape;
 mod step_bytes;
 mod workload;
 
-use anyhow::{Result, bail};
+use anyhow::Result;
 use burn::tensor::DType;
 use burn_vlm::kernels::VlmBackend;
-use burn_vlm::weights::{MatrixType, WeightType};
+use burn_vlm::weights::KeptType;
 use burn_vlm::{DeviceName, MultimodalPipeline, PipelineVisitor};
 use clap::{Parser, ValueEnum};
 
@@ -30,7 +30,7 @@ use bandwidth::Memory;
 use measure::Subject;
 use model::ModelArgs;
 use report::Report;
-use shape::Shape;
+use shape::{RandomTypes, Shape};
 use workload::Workload;
 
 /// Measures a model's speed.
@@ -80,7 +80,7 @@ fn main() -> Result<()> {
     let report = pipeline.visit(Bench {
         shape: arguments.shape,
         compute: arguments.compute,
-        random_weights: random_weights(arguments.model.matrix_type(), arguments.shape)?,
+        random_types: RandomTypes::of(arguments.model.matrix_type()),
         workload: arguments.workload,
         memory,
         adapter: arguments.model.use_adapter.clone(),
@@ -99,24 +99,11 @@ fn main() -> Result<()> {
     Ok(())
 }
 
-/// The type of random weights, which are made in f32.
-fn random_weights(matrices: MatrixType, shape: Option<Shape>) -> Result<WeightType> {
-    match (matrices, shape) {
-        (MatrixType::Q8 | MatrixType::Q4, Some(_)) => {
-            bail!(
-                "random weights are floats: name a model to measure {}",
-                matrices.name()
-            )
-        }
-        _ => Ok(matrices.weight_type().unwrap_or(WeightType::F32)),
-    }
-}
-
 /// The measurement on whichever backend was chosen.
 struct Bench {
     shape: Option<Shape>,
     compute: Compute,
-    random_weights: WeightType,
+    random_types: RandomTypes,
     workload: Workload,
     memory: Memory,
     /// The adapter to decode with.
@@ -130,14 +117,13 @@ impl PipelineVisitor for Bench {
     fn visit<B: VlmBackend>(self, pipeline: &MultimodalPipeline<B>) -> Result<Report> {
         let device = pipeline.device();
         let weights = match self.shape {
-            Some(_) => self.random_weights.to_string(),
-            None => matrix_types(pipeline),
+            Some(_) => names(self.random_types.all().iter()),
+            None => names(pipeline.load_report().matrices.keys()),
         };
         let measured = match self.shape {
             Some(shape) => {
                 let config = shape.config(self.compute.dtype());
-                let decoder =
-                    shape::random_decoder::<B>(&config, self.random_weights.dtype(), device);
+                let decoder = shape::random_decoder::<B>(&config, self.random_types, device);
                 let context_length = config.max_position_embeddings;
                 let subject = Subject {
                     decoder: &decoder,
@@ -169,8 +155,7 @@ impl PipelineVisitor for Bench {
 }
 
 /// The types that the matrices of a model are kept in.
-fn matrix_types<B: VlmBackend>(pipeline: &MultimodalPipeline<B>) -> String {
-    let types = pipeline.load_report().matrices.keys();
+fn names<'a>(types: impl Iterator<Item = &'a KeptType>) -> String {
     let names: Vec<String> = types.map(ToString::to_string).collect();
     names.join("+")
 }

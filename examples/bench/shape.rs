@@ -1,10 +1,14 @@
+use std::collections::BTreeSet;
+
 use burn::module::{Module, ModuleMapper, Param};
 use burn::tensor::backend::Backend;
-use burn::tensor::{DType, Tensor};
+use burn::tensor::{DType, Int, Shape as TensorShape, Tensor, TensorData, f16};
+use burn_vlm::kernels::{GROUP_LEN, PackedType};
 use burn_vlm::nn::{
     Biases, LayerConfig, LlamaConfig, LlamaDecoder, MlpKind, NormConfig, NormKind, Residual,
     RopeConfig, RopePrecision, RopeScaling,
 };
+use burn_vlm::weights::{KeptType, MatrixType, WeightType};
 use clap::ValueEnum;
 
 /// A decoder that is measured without its weights: speed does not depend on them.
@@ -102,27 +106,112 @@ fn rope(rope_theta: f64, rotary_dim: usize) -> RopeConfig {
     }
 }
 
-/// A decoder with the same random weights every time: matrices in `dtype`, norms in f32, as a
-/// model is loaded.
+/// What the random matrices of a decoder are kept in.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct RandomTypes {
+    layers: KeptType,
+    vocabulary: KeptType,
+}
+
+impl RandomTypes {
+    /// As a model of floats is loaded; as stored, it is in f32.
+    pub(crate) fn of(matrices: MatrixType) -> Self {
+        let float = matrices.weight_type().unwrap_or(WeightType::F32).into();
+        let (layers, vocabulary) = match matrices {
+            MatrixType::Q8 => (PackedType::Q8.into(), PackedType::Q8.into()),
+            MatrixType::Q4 => (PackedType::Q4.into(), PackedType::Q8.into()),
+            _ => (float, float),
+        };
+        Self { layers, vocabulary }
+    }
+
+    /// Each once.
+    pub(crate) fn all(self) -> BTreeSet<KeptType> {
+        [self.layers, self.vocabulary].into()
+    }
+}
+
+/// A decoder with the same random weights every time: matrices in `types`, norms in f32, as a model
+/// is loaded.
 ///
-/// Each matrix is made on the device, in f32, and cast before the next one is made: beside the
-/// model there is never more than one.
+/// Each matrix is made on the device, as floats in f32 which are cast before the next one is made:
+/// beside the model there is never more than one.
 pub(crate) fn random_decoder<B: Backend>(
     config: &LlamaConfig,
-    dtype: DType,
+    types: RandomTypes,
     device: &B::Device,
 ) -> LlamaDecoder<B> {
     B::seed(device, 0);
-    config.init::<B>(device).map(&mut CastMatrices { dtype })
+    let mut decoder = config.init::<B>(device);
+    decoder.layers = decoder.layers.map(&mut RandomMatrices::of(types.layers));
+    let mut vocabulary = RandomMatrices::of(types.vocabulary);
+    decoder.norm = decoder.norm.map(&mut vocabulary);
+    decoder.embed_tokens = decoder.embed_tokens.map(&mut vocabulary);
+    decoder.lm_head = decoder.lm_head.map(|head| head.map(&mut vocabulary));
+    decoder
 }
 
-struct CastMatrices {
-    dtype: DType,
+/// How far random numbers are from zero.
+const SPREAD: f32 = 0.02;
+
+struct RandomMatrices {
+    kept: KeptType,
+    /// The shape of the codes of the matrix whose numbers were made last: a mapper sees them next.
+    codes: Option<[usize; 2]>,
 }
 
-impl<B: Backend> ModuleMapper<B> for CastMatrices {
+impl RandomMatrices {
+    fn of(kept: KeptType) -> Self {
+        Self { kept, codes: None }
+    }
+
+    /// The numbers of a packed matrix, which has the shape of `param` as floats.
+    fn numbers<B: Backend, const D: usize>(
+        &mut self,
+        packed_type: PackedType,
+        param: &Param<Tensor<B, D>>,
+    ) -> Tensor<B, D> {
+        let [rows, columns] = param.lazy_shape().dims();
+        let groups = columns / GROUP_LEN;
+        self.codes = Some([rows, groups * packed_type.words_of_group()]);
+        let shape = [rows, groups * packed_type.numbers_of_group()];
+        let largest_code = (1 << (packed_type.bits() - 1)) as f32;
+        let numbers = vec![f16::from_f32(SPREAD / largest_code); shape[0] * shape[1]];
+        let device = param.lazy_device();
+        let dtype = match B::supports_dtype(&device, DType::F16) {
+            true => DType::F16,
+            false => DType::F32,
+        };
+        // One axis first: CUDA pads the rows of a matrix that is uploaded as one.
+        let data = TensorData::new(numbers, [shape[0] * shape[1]]).convert_dtype(dtype);
+        Tensor::<B, 1>::from_data(data, (&device, dtype)).reshape(TensorShape::from(shape))
+    }
+}
+
+impl<B: Backend> ModuleMapper<B> for RandomMatrices {
     fn map_float<const D: usize>(&mut self, param: Param<Tensor<B, D>>) -> Param<Tensor<B, D>> {
-        let dtype = if D == 2 { self.dtype } else { DType::F32 };
-        param.map(|tensor| tensor.cast(dtype))
+        match self.kept {
+            KeptType::Packed(packed_type) if D == 2 => {
+                let (numbers, id) = (self.numbers(packed_type, &param), param.id);
+                param.transform_for_load(numbers, id)
+            }
+            KeptType::Floats(float) if D == 2 => param.map(|tensor| tensor.cast(float.dtype())),
+            _ => param.map(|tensor| tensor.cast(DType::F32)),
+        }
+    }
+
+    fn map_int<const D: usize>(
+        &mut self,
+        param: Param<Tensor<B, D, Int>>,
+    ) -> Param<Tensor<B, D, Int>> {
+        let Some([rows, words]) = self.codes.take() else {
+            return param;
+        };
+        let (device, id) = (param.lazy_device(), param.id);
+        // Knuth's multiplicative hash: every byte of a word takes all values.
+        let codes = (0..rows * words).map(|index| (index as u32).wrapping_mul(2_654_435_769));
+        let data = TensorData::new(codes.collect::<Vec<u32>>(), [rows * words]);
+        let codes = Tensor::<B, 1, Int>::from_data(data, (&device, DType::U32));
+        param.transform_for_load(codes.reshape(TensorShape::from([rows, words])), id)
     }
 }

@@ -1,6 +1,6 @@
 use burn::module::{Module, ModuleVisitor, Param};
-use burn::tensor::Tensor;
 use burn::tensor::backend::Backend;
+use burn::tensor::{Int, Tensor};
 use burn_vlm::kernels::VlmBackend;
 use burn_vlm::nn::LlamaDecoder;
 
@@ -48,6 +48,12 @@ struct ParameterBytes {
 
 impl<B: Backend> ModuleVisitor<B> for ParameterBytes {
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<B, D>>) {
+        let tensor = param.val();
+        self.bytes += tensor.shape().num_elements() * tensor.dtype().size();
+    }
+
+    // The codes of packed matrices.
+    fn visit_int<const D: usize>(&mut self, param: &Param<Tensor<B, D, Int>>) {
         let tensor = param.val();
         self.bytes += tensor.shape().num_elements() * tensor.dtype().size();
     }
