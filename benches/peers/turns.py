@@ -148,8 +148,9 @@ class Rounds:
         if "error" in line:
             self.refused[key] = line["error"]
             return
-        if self.prompts.setdefault(key.case, prompt_tokens(line)) != prompt_tokens(line):
-            raise SystemExit(f"{key}: the prompt has {prompt_tokens(line)} tokens, of others {self.prompts[key.case]}")
+        read = prompt_tokens(line)
+        if read is not None and self.prompts.setdefault(key.case, read) != read:
+            raise SystemExit(f"{key}: the prompt has {read} tokens, of others {self.prompts[key.case]}")
         self.taken.setdefault(key, {})[number] = line
         print(number, key, self.figures(line), file=sys.stderr, flush=True)
 
