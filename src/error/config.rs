@@ -48,6 +48,19 @@ pub enum ConfigError {
         /// Dotted name of the field.
         field: String,
     },
+    /// A file without which nothing says how the model is used is absent.
+    #[error(
+        "{} does not say {needed_for}: it holds no {}; copy the file from where the model was published",
+        visible_line(folder), looked_for.join(" and no ")
+    )]
+    MissingFile {
+        /// The folder of the model.
+        folder: PathBuf,
+        /// The file names looked for, in order.
+        looked_for: Vec<String>,
+        /// What one of them would say.
+        needed_for: String,
+    },
     /// The sizes multiply to more work or memory than a model of so few parameters needs.
     #[error(
         "the configuration asks for {found} {what}, the limit for a model of its size is {limit}; \

@@ -24,6 +24,7 @@ pub(super) const FAMILY: Family = Family {
     chat_bos: Bos::OnlyWritten,
     // It sees none.
     image_processor: None,
+    usual_preparation: None,
     layout: image_layout::one_tile,
     parse,
 };

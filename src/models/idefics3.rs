@@ -25,6 +25,7 @@ pub(super) const FAMILY: Family = Family {
     // A processor puts the bos in front unless the template wrote it.
     chat_bos: Bos::UnlessWritten,
     image_processor: Some("Idefics3ImageProcessor"),
+    usual_preparation: None,
     layout,
     parse,
 };

@@ -20,6 +20,7 @@ pub(super) const FAMILY: Family = Family {
     default_template: "plain",
     chat_bos: Bos::AfterImages,
     image_processor: Some("BlipImageProcessor"),
+    usual_preparation: None,
     layout: image_layout::one_tile,
     parse,
 };

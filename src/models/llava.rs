@@ -10,6 +10,7 @@ use super::vision_fields::{
 };
 use super::{Family, ModelConfig, ProjectorConfig, VisionConfig, image_layout, mistral};
 use crate::error::Result;
+use crate::image::PreprocessConfig;
 use crate::nn::{
     Activation, ClipVisionConfig, FeatureSelect, LlamaConfig, MlpProjectorConfig,
     VisualEncoderConfig,
@@ -25,12 +26,13 @@ pub(super) const FAMILY: Family = Family {
     // A processor puts the bos in front unless the template wrote it.
     chat_bos: Bos::UnlessWritten,
     image_processor: Some("LlavaImageProcessor"),
+    usual_preparation: Some(|vision| PreprocessConfig::clip(vision.encoder.image_size())),
     layout: image_layout::one_tile,
     parse,
 };
 
 // Two generations of transformers name the same parts differently.
-const KEYS: &[KeyRule] = &[
+pub(super) const KEYS: &[KeyRule] = &[
     KeyRule::ignore_suffix("rotary_emb.inv_freq"),
     KeyRule::ignore_suffix("embeddings.position_ids"),
     // Pools the class token; LLaVA reads an inner layer.

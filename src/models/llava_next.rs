@@ -15,6 +15,10 @@ pub(super) const FAMILY: Family = Family {
     architectures: &["LlavaNextForConditionalGeneration"],
     model_type: "llava_next",
     image_processor: Some("LlavaNextImageProcessor"),
+    usual_preparation: Some(|vision| {
+        let tile = vision.encoder.image_size();
+        PreprocessConfig::any_resolution(tile, &vision.image_grid_pinpoints)
+    }),
     layout,
     parse,
     ..llava::FAMILY

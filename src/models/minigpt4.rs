@@ -23,6 +23,7 @@ pub(super) const FAMILY: Family = Family {
     default_template: "minigpt4_vicuna0",
     chat_bos: Bos::OnlyWritten,
     image_processor: None,
+    usual_preparation: None,
     layout: image_layout::one_tile,
     parse: parse_vicuna,
 };

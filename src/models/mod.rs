@@ -90,6 +90,9 @@ pub struct Family {
     /// The class of `transformers` that prepares its pictures where no file names one; `None` where
     /// it sees none, or has a way of its own.
     pub(crate) image_processor: Option<&'static str>,
+    /// How its pictures are prepared where no file says anything; `None` where its models differ too
+    /// much for one to be meant.
+    pub(crate) usual_preparation: Option<fn(&VisionConfig) -> Result<PreprocessConfig>>,
     /// How a picture of a size is cut, and what stands for it in a prompt.
     layout: fn(&VisionConfig, &PreprocessConfig, ImageSize) -> ImageLayout,
     /// From the fields of `config.json`, or the `model` section of a project's YAML, to a

@@ -12,7 +12,7 @@ use crate::error::{ConfigError, DeviceError, Result, visible, visible_line};
 use crate::image::{ImageSize, PreprocessConfig};
 use crate::kernels::VlmBackend;
 use crate::models::{
-    ModelSource, ModelSpec, Processor, ProjectorConfig, VisionConfig, VisionLanguageModel,
+    Family, ModelSource, ModelSpec, Processor, ProjectorConfig, VisionConfig, VisionLanguageModel,
     read_config,
 };
 use crate::nn::RopeScaling;
@@ -21,6 +21,11 @@ use crate::weights::{Checkpoint, LoadReport, WeightOptions, load_module};
 
 /// The folder in the model's folder that holds the tokenizer of a projector.
 const QUESTION_TOKENIZER: &str = "qformer_tokenizer";
+
+/// Where a processor keeps what it does, pictures and all.
+const PROCESSOR: &str = "processor_config.json";
+/// Where what prepares pictures kept it before that.
+const OLDER: &str = "preprocessor_config.json";
 
 /// Everything a pipeline needs of a model folder.
 #[derive(Debug)]
@@ -199,16 +204,7 @@ fn preprocess_of(spec: &ModelSpec, vision: &VisionConfig) -> Result<PreprocessCo
     let image_size = vision.encoder.image_size();
     let config = match read_preprocess(folder, spec.family.image_processor)? {
         Some(config) => config,
-        None => {
-            log::warn!(
-                "{}: no file says how pictures are prepared; CLIP's way is taken",
-                visible_line(folder)
-            );
-            match vision.image_grid_pinpoints.as_slice() {
-                [] => PreprocessConfig::clip(image_size)?,
-                pinpoints => PreprocessConfig::any_resolution(image_size, pinpoints)?,
-            }
-        }
+        None => usual_preparation(folder, spec.family, vision)?,
     };
     require_same_pinpoints(&config, vision)?;
     let found = config.output_size();
@@ -225,11 +221,32 @@ fn preprocess_of(spec: &ModelSpec, vision: &VisionConfig) -> Result<PreprocessCo
     }
 }
 
+/// Where no file says how pictures are prepared: the way of all published models of the family, if
+/// there is one.
+fn usual_preparation(
+    folder: &Path,
+    family: &Family,
+    vision: &VisionConfig,
+) -> Result<PreprocessConfig> {
+    let Some(usual) = family.usual_preparation else {
+        return Err(ConfigError::MissingFile {
+            folder: folder.to_path_buf(),
+            looked_for: [OLDER, PROCESSOR].map(str::to_string).to_vec(),
+            needed_for: "how pictures are prepared".to_string(),
+        }
+        .into());
+    };
+    log::warn!(
+        "{}: no file says how pictures are prepared; the way of the published models of {} is taken",
+        visible_line(folder),
+        family.name
+    );
+    usual(vision)
+}
+
 /// What the files of a folder say of pictures, in the order of transformers 5: what a processor keeps
 /// in its own file is what was saved last.
 fn read_preprocess(folder: &Path, class: Option<&str>) -> Result<Option<PreprocessConfig>> {
-    const PROCESSOR: &str = "processor_config.json";
-    const OLDER: &str = "preprocessor_config.json";
     let older = read_config(folder, OLDER)?;
     let older = older.map(|bytes| PreprocessConfig::from_json(&folder.join(OLDER), &bytes, class));
     let found = match read_config(folder, PROCESSOR)? {

@@ -7,8 +7,8 @@ use anyhow::{Context, Result};
 use burn_vlm::kernels::VlmBackend;
 use burn_vlm::nn::{MlpKind, VisualEncoderConfig};
 use burn_vlm::{
-    AskRequest, CheckpointError, Error, FolderLinks, LoadOptions, ModelConfig, ModelSpec,
-    MultimodalPipeline, Strictness, VisionConfig,
+    AskRequest, CheckpointError, ConfigError, Error, FolderLinks, LoadOptions, ModelConfig,
+    ModelSpec, MultimodalPipeline, Strictness, VisionConfig,
 };
 use serde_json::json;
 
@@ -28,6 +28,7 @@ laws![
     weights_of_a_model_without_its_head_need_no_prefix,
     settings_of_answers_may_stand_in_the_models_own_file,
     a_preparation_that_names_no_class_is_that_of_its_model,
+    a_folder_that_says_nothing_of_pictures_is_refused_where_its_models_differ,
 ];
 
 /// One file of weights, tied to nothing.
@@ -321,6 +322,32 @@ fn a_preparation_that_names_no_class_is_that_of_its_model<B: VlmBackend>() -> Re
             file.remove("image_processor_type").expect("its class");
         });
         assert_eq!(seen(folder.path())?, named, "{name}");
+    }
+    Ok(())
+}
+
+fn a_folder_that_says_nothing_of_pictures_is_refused_where_its_models_differ<B: VlmBackend>()
+-> Result<()> {
+    let without = |name: &str| -> Result<_> {
+        let folder = tempfile::tempdir()?;
+        copy_model(name, folder.path());
+        for file in ["preprocessor_config.json", "processor_config.json"] {
+            let file = folder.path().join(file);
+            if file.exists() {
+                fs::remove_file(file)?;
+            }
+        }
+        Ok(MultimodalPipeline::<B>::open(folder.path(), &LoadOptions::new()).map(drop))
+    };
+    for name in [LLAVA, "llava_next"] {
+        without(name)?.context(name)?;
+    }
+    for name in ["instructblip", "idefics3", "smolvlm"] {
+        let refused = without(name)?;
+        let Err(Error::Config(ConfigError::MissingFile { looked_for, .. })) = refused else {
+            panic!("{name}: {refused:?}");
+        };
+        assert_eq!(looked_for[0], "preprocessor_config.json", "{name}");
     }
     Ok(())
 }
