@@ -101,8 +101,9 @@ pub(super) fn key_map(decoder: KeyMap, vision: &VisionConfig, checkpoint: &Check
         true => (".ffn_down.", ".ffn_up."),
         false => (".ffn_up.", ".ffn_down."),
     };
-    // In front of the decoder's, which use the same words for other parts.
-    let mut rules = KEYS.to_vec();
+    // In front of the decoder's, which use the same words for other parts; and in front of all, the
+    // names of an adapter beside the files.
+    let mut rules = [llava::KEYS, KEYS].concat();
     match vision.image_grid_pinpoints.is_empty() {
         true => rules.push(WITHOUT_NEWLINE),
         false => rules.extend(llava_next::KEYS),

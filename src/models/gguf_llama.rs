@@ -48,6 +48,9 @@ const KEYS: &[KeyRule] = &[
     KeyRule::rename_part(".feed_forward.w1.", ".mlp.gate_proj."),
     KeyRule::rename_part(".feed_forward.w2.", ".mlp.down_proj."),
     KeyRule::rename_part(".feed_forward.w3.", ".mlp.up_proj."),
+    // An adapter beside the file has Hugging Face's.
+    KeyRule::rename_prefix("model.", "decoder."),
+    KeyRule::rename_prefix("lm_head.", "decoder.lm_head."),
     QKV,
     GATE_UP,
 ];

@@ -316,7 +316,7 @@ mod tests {
             Ok(())
         };
         let sum = |factor: f32| {
-            let update = Update::new(vec![factor, factor], vec![1.0], 1, 1.0);
+            let update = Update::new(vec![factor, factor], vec![1.0].into(), 1, 1.0);
             let stored = Stored {
                 from: StoredType::Floats(WeightType::F32),
                 read_at: &read_at,

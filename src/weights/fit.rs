@@ -1,9 +1,7 @@
 //! Whether the tensors that stand for one parameter make it, and from which of their rows.
 
-use std::ops::Range;
-
 use super::element::num_elements;
-use super::fit_updates::{PlacedUpdate, runs};
+use super::fit_updates::{PlacedUpdate, Run, runs};
 use super::key_map::{KeyMap, Place, Role};
 use super::key_rule::RowOrder;
 use super::parameters::Parameter;
@@ -182,13 +180,19 @@ impl<'f, 'c> Fit<'f, 'c> {
             Some(order) => order.ranges(num_rows),
             None => std::iter::once(0..num_rows).collect(),
         };
-        let placed = ranges
-            .into_iter()
-            .map(|rows| rows.start + first_row..rows.end + first_row);
-        let runs = placed.flat_map(|rows| runs(updates, rows));
-        let piece = |(rows, updates): (Range<usize>, _)| Piece::Rows {
+        let placed = ranges.into_iter().scan(first_row, |wanted, rows| {
+            let run = Run {
+                stored: first_row + rows.start,
+                wanted: *wanted,
+                len: rows.len(),
+            };
+            *wanted += run.len;
+            Some(run)
+        });
+        let runs = placed.flat_map(|run| runs(updates, &run));
+        let piece = |(run, updates): (Run, _)| Piece::Rows {
             tensor,
-            rows: rows.start - first_row..rows.end - first_row,
+            rows: run.stored - first_row..run.stored - first_row + run.len,
             updates,
         };
         runs.map(piece).collect()

@@ -6,50 +6,81 @@ use super::fit::{Candidate, Fit, Misfit};
 use super::key_map::{Factor, Role};
 use super::source::{LowRank, NamedTensor};
 
-/// A product and the rows it is added to, counted from the first row of the first part as the files
-/// hold them.
+/// A product and the rows it is added to, counted from the first row of the first part.
 #[derive(Clone, Debug)]
 pub(super) struct PlacedUpdate<'c> {
     down: NamedTensor<'c>,
     up: NamedTensor<'c>,
     scale: f32,
     rows: Range<usize>,
+    /// Whether they are counted in the order in which they are wanted, and not as the files hold the
+    /// values.
+    is_as_wanted: bool,
+}
+
+/// Rows that follow each other in a file and in the parameter, counted from the first row of the
+/// first part.
+#[derive(Clone, Debug)]
+pub(super) struct Run {
+    /// The first of them as the files hold them.
+    pub(super) stored: usize,
+    /// The first of them as they are wanted.
+    pub(super) wanted: usize,
+    pub(super) len: usize,
+}
+
+impl Run {
+    /// Some rows of it.
+    fn part(&self, rows: Range<usize>) -> Self {
+        Self {
+            stored: self.stored + rows.start,
+            wanted: self.wanted + rows.start,
+            len: rows.len(),
+        }
+    }
 }
 
 impl<'c> PlacedUpdate<'c> {
-    /// What is added to `rows`, which lie all inside of the update or all outside.
-    fn of(&self, rows: &Range<usize>) -> Option<LowRank<'c>> {
-        let is_inside = self.rows.start <= rows.start && rows.end <= self.rows.end;
+    /// The first row of `run`, as the rows of the update are counted.
+    fn first_of(&self, run: &Run) -> usize {
+        match self.is_as_wanted {
+            true => run.wanted,
+            false => run.stored,
+        }
+    }
+
+    /// Where it begins and ends inside of `run`, counted from the first row of that.
+    fn edges_in(&self, run: &Run) -> impl Iterator<Item = usize> + use<'c> {
+        let (first, len) = (self.first_of(run), run.len);
+        let edges = [self.rows.start, self.rows.end].into_iter();
+        let edges = edges.filter_map(move |edge| edge.checked_sub(first));
+        edges.filter(move |edge| (1..len).contains(edge))
+    }
+
+    /// What is added to `run`, which lies all inside of the update or all outside.
+    fn of(&self, run: &Run) -> Option<LowRank<'c>> {
+        let start = self.first_of(run);
+        let is_inside = self.rows.start <= start && start + run.len <= self.rows.end;
         is_inside.then(|| LowRank {
             down: self.down,
             up: self.up,
             scale: self.scale,
-            up_rows: rows.start - self.rows.start..rows.end - self.rows.start,
+            up_rows: start - self.rows.start..start - self.rows.start + run.len,
         })
     }
 }
 
-/// Cuts `rows` where an update begins or ends; each run comes with what is added to it.
-pub(super) fn runs<'c>(
-    updates: &[PlacedUpdate<'c>],
-    rows: Range<usize>,
-) -> Vec<(Range<usize>, Vec<LowRank<'c>>)> {
-    let edges = updates
-        .iter()
-        .flat_map(|update| [update.rows.start, update.rows.end]);
-    let mut cuts: Vec<usize> = edges
-        .filter(|edge| rows.start < *edge && *edge < rows.end)
-        .collect();
-    cuts.extend([rows.start, rows.end]);
+/// Cuts `run` where an update begins or ends; each part comes with what is added to it.
+pub(super) fn runs<'c>(updates: &[PlacedUpdate<'c>], run: &Run) -> Vec<(Run, Vec<LowRank<'c>>)> {
+    let edges = updates.iter().flat_map(|update| update.edges_in(run));
+    let mut cuts: Vec<usize> = edges.chain([0, run.len]).collect();
     cuts.sort_unstable();
     cuts.dedup();
     let runs = cuts.windows(2).map(|pair| {
-        let run = pair[0]..pair[1];
-        let added = updates
-            .iter()
-            .filter_map(|update| update.of(&run))
-            .collect();
-        (run, added)
+        let part = run.part(pair[0]..pair[1]);
+        let added = { updates.iter() }.filter_map(|update| update.of(&part));
+        let added = added.collect();
+        (part, added)
     });
     runs.collect()
 }
@@ -128,6 +159,8 @@ impl<'c> Fit<'_, 'c> {
             up,
             scale,
             rows,
+            // A file may permute the rows that an adapter, made for another file, has in order.
+            is_as_wanted: self.key_map.row_order(up.name).is_none(),
         })
     }
 

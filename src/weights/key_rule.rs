@@ -44,7 +44,9 @@ pub enum KeyRule {
     Zeros(KeyPattern),
     /// Leaves the parameters whose path matches as they were built where no tensor fills them.
     Optional(KeyPattern),
-    /// Puts the rows of the tensors whose name in the file matches in another order.
+    /// Puts the rows of the tensors whose name in the file matches in another order. A factor of
+    /// [`LowRank`](Self::LowRank) that does not match has its rows in the order that is wanted: it may
+    /// come from another file.
     Regroup {
         /// Which tensors.
         tensors: KeyPattern,

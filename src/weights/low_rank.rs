@@ -1,5 +1,7 @@
 //! The product of two thin matrices, added to rows on their way from file to parameter.
 
+use std::sync::Arc;
+
 use rayon::prelude::*;
 
 /// `scale * up down`, for some rows of a matrix.
@@ -7,8 +9,8 @@ use rayon::prelude::*;
 pub(super) struct Update {
     /// `[rows, rank]`, scaled.
     up: Vec<f32>,
-    /// `[rank, row_len]`.
-    down: Vec<f32>,
+    /// `[rank, row_len]`. Rows in an order of their own come one by one and share it.
+    down: Arc<[f32]>,
     rank: usize,
 }
 
@@ -16,7 +18,7 @@ impl Update {
     /// # Shapes
     /// - `up`: `[rows, rank]`
     /// - `down`: `[rank, row_len]`
-    pub(super) fn new(mut up: Vec<f32>, down: Vec<f32>, rank: usize, scale: f32) -> Self {
+    pub(super) fn new(mut up: Vec<f32>, down: Arc<[f32]>, rank: usize, scale: f32) -> Self {
         up.iter_mut().for_each(|value| *value *= scale);
         Self { up, down, rank }
     }
@@ -34,10 +36,11 @@ impl Update {
                 up.extend_from_slice(&update.up[row * update.rank..][..update.rank]);
             }
         }
+        let downs: Vec<&[f32]> = updates.iter().map(|update| &*update.down).collect();
         Some(Self {
             up,
             rank: updates.iter().map(|update| update.rank).sum(),
-            down: updates.into_iter().flat_map(|update| update.down).collect(),
+            down: downs.concat().into(),
         })
     }
 

@@ -1,7 +1,8 @@
 //! What a parameter is made of: rows of tensors, one under another, read into one buffer.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
+use std::sync::Arc;
 
 use burn::tensor::{TensorData, bf16, f16};
 
@@ -197,9 +198,12 @@ impl<'c> Source<'c> {
         let len = self.len();
         let mut values: Vec<T> = zeros(self.first_name(), len)?;
         let mut rest = values.as_mut_slice();
+        let mut downs = Downs::default();
         for piece in &self.pieces {
             let (target, others) = rest.split_at_mut(piece.len());
-            piece.read_with(checkpoint, &mut |stored| convert(stored, target))?;
+            piece.read_with(checkpoint, &mut downs, &mut |stored| {
+                convert(stored, target)
+            })?;
             rest = others;
         }
         Ok(TensorData::new(values, [len]))
@@ -228,9 +232,12 @@ impl<'c> Source<'c> {
             codes: &mut codes,
             numbers: &mut numbers,
         };
+        let mut downs = Downs::default();
         for piece in &self.pieces {
             let [mut target, others] = rest.split_at(piece.len());
-            piece.read_with(checkpoint, &mut |stored| pack(stored, &mut target))?;
+            piece.read_with(checkpoint, &mut downs, &mut |stored| {
+                pack(stored, &mut target)
+            })?;
             rest = others;
         }
         let (num_words, num_numbers) = (codes.len(), numbers.len());
@@ -330,7 +337,12 @@ impl<'c> Piece<'c> {
     }
 
     /// Lets `fill` take the elements; zeros it is not given.
-    fn read_with(&self, checkpoint: &Checkpoint, fill: &mut Fill) -> Result<()> {
+    fn read_with(
+        &self,
+        checkpoint: &Checkpoint,
+        downs: &mut Downs<'c>,
+        fill: &mut Fill,
+    ) -> Result<()> {
         let Self::Rows {
             tensor,
             rows,
@@ -340,7 +352,7 @@ impl<'c> Piece<'c> {
             return Ok(());
         };
         let (file, entry) = checkpoint.find(tensor.name)?;
-        let factors = updates.iter().map(|update| update.read(checkpoint));
+        let factors = updates.iter().map(|update| update.read(checkpoint, downs));
         let update = Update::sum(factors.collect::<Result<_>>()?);
         entry
             .rows(rows)
@@ -348,11 +360,26 @@ impl<'c> Piece<'c> {
     }
 }
 
-impl LowRank<'_> {
-    fn read(&self, checkpoint: &Checkpoint) -> Result<Update> {
-        let rank = self.down.num_rows();
-        let down = self.down.read_rows(checkpoint, &(0..rank))?;
+/// The factors that narrow, by their names: the pieces of a parameter share them.
+#[derive(Default)]
+struct Downs<'c>(BTreeMap<&'c str, Arc<[f32]>>);
+
+impl<'c> Downs<'c> {
+    fn get(&mut self, checkpoint: &Checkpoint, down: NamedTensor<'c>) -> Result<Arc<[f32]>> {
+        if let Some(read) = self.0.get(down.name) {
+            return Ok(read.clone());
+        }
+        let read: Vec<f32> = down.read_rows(checkpoint, &(0..down.num_rows()))?;
+        let read = Arc::<[f32]>::from(read);
+        self.0.insert(down.name, read.clone());
+        Ok(read)
+    }
+}
+
+impl<'c> LowRank<'c> {
+    fn read(&self, checkpoint: &Checkpoint, downs: &mut Downs<'c>) -> Result<Update> {
+        let down = downs.get(checkpoint, self.down)?;
         let up = self.up.read_rows(checkpoint, &self.up_rows)?;
-        Ok(Update::new(up, down, rank, self.scale))
+        Ok(Update::new(up, down, self.down.num_rows(), self.scale))
     }
 }

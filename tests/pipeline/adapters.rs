@@ -24,6 +24,7 @@ laws![
     a_request_with_an_adapter_equals_the_model_with_it_merged,
     a_picture_is_answered_with_an_adapter_as_if_it_were_merged,
     a_named_adapter_goes_on_top_of_a_merged_one,
+    an_adapter_of_a_folder_fits_the_same_model_in_gguf,
     a_request_without_an_adapter_equals_the_bare_model_to_the_bit,
     an_adapter_adds_to_packed_weights_what_it_adds_to_floats,
     packed_weights_with_an_adapter_are_as_near_as_those_without,
@@ -49,6 +50,16 @@ const LLAVA_LAYERS: [&str; 5] = [
     "language_model.model.layers.0.mlp.up_proj",
     "language_model.model.layers.1.mlp.down_proj",
     "language_model.lm_head",
+];
+
+/// Layers of a Llama checkpoint; the rows of the first two lie in another order in GGUF.
+const LLAMA_LAYERS: [&str; 6] = [
+    "model.layers.0.self_attn.q_proj",
+    "model.layers.1.self_attn.k_proj",
+    "model.layers.1.self_attn.v_proj",
+    "model.layers.0.self_attn.o_proj",
+    "model.layers.0.mlp.gate_proj",
+    "lm_head",
 ];
 
 const QUESTION: &str = "Count the shapes. 딥러닝이 뭐야?";
@@ -200,6 +211,37 @@ fn a_named_adapter_goes_on_top_of_a_merged_one<B: VlmBackend>() -> Result<()> {
     assert_same_logits(name, &found, &expected, vocab_size);
     let (bare, _) = logits(&open_with::<B>(name, first())?, None)?;
     assert_eq!(logits(&apart, None)?.0, bare);
+    Ok(())
+}
+
+fn an_adapter_of_a_folder_fits_the_same_model_in_gguf<B: VlmBackend>() -> Result<()> {
+    let models: [(_, _, &[&str]); 2] = [
+        ("attention_bias", "gguf_attention_bias", &LLAMA_LAYERS),
+        (LLAVA, "gguf_llava", &LLAVA_LAYERS),
+    ];
+    for (name, in_gguf, layers) in models {
+        let folder = tempfile::tempdir()?;
+        write_adapter(folder.path(), &model_folder(name), layers)?;
+        let merged = LoadOptions::new().with_adapter(folder.path());
+        let apart = LoadOptions::new().with_named_adapter("own", folder.path());
+        let case = Case::text(open_with::<B>(name, merged.clone())?, QUESTION)?;
+        let (expected, vocab_size) = (case.whole(&case.input)?, case.vocab_size());
+        let read = |pipeline: MultimodalPipeline<B>, adapter: Option<&str>| {
+            let adapter = adapter.map(str::to_string);
+            let own = Case::text(pipeline, QUESTION)?;
+            Case { adapter, ..own }.whole(&case.input)
+        };
+        let found = read(open_with(in_gguf, merged)?, None)?;
+        assert_same_logits(in_gguf, &found, &expected, vocab_size);
+        let apart = open_with(in_gguf, apart)?;
+        let found = read(apart.clone(), Some("own"))?;
+        assert_same_logits(in_gguf, &found, &expected, vocab_size);
+        let difference = largest_difference(&read(apart, None)?, &expected)?;
+        assert!(
+            difference > 1e-2,
+            "{in_gguf}: the adapter decides something"
+        );
+    }
     Ok(())
 }
 

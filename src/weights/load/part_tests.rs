@@ -409,7 +409,7 @@ fn a_low_rank_update_of_a_part_is_added_to_it() {
 }
 
 #[test]
-fn an_update_of_many_rows_follows_them_into_their_order() {
+fn an_update_of_many_rows_follows_them_into_its_own_order() {
     const ROWS: usize = 600;
     const COLUMNS: usize = 512;
     const RANK: usize = 4;
@@ -421,21 +421,15 @@ fn an_update_of_many_rows_follows_them_into_their_order() {
         floats("qkv.lora_A.weight", &[RANK, COLUMNS], &down),
         floats("qkv.lora_B.weight", &[ROWS, RANK], &up),
     ];
-    let order = RowOrder::new(1, &[1, 2]);
-    let natural = load([ROWS, COLUMNS], &file, &[LORA], Default::default())
-        .unwrap()
-        .0;
-    let regrouped = [
-        LORA,
-        KeyRule::regroup_part("qkv.weight", RowOrder::new(100, &[1, 2])),
-    ];
-    let regrouped = load([ROWS, COLUMNS], &file, &regrouped, Default::default())
-        .unwrap()
-        .0;
-    let same = [LORA, KeyRule::regroup_part("qkv.weight", order)];
-    let same = load([ROWS, COLUMNS], &file, &same, Default::default())
-        .unwrap()
-        .0;
+    let load = |rules: &[KeyRule]| {
+        let loaded = load([ROWS, COLUMNS], &file, rules, Default::default());
+        loaded.unwrap().0
+    };
+    let order = |groups| RowOrder::new(groups, &[1, 2]);
+    let natural = load(&[LORA]);
+    let regrouped = load(&[LORA, KeyRule::regroup_part("qkv.", order(100))]);
+    let same = load(&[LORA, KeyRule::regroup_part("qkv.", order(1))]);
+    let apart = load(&[LORA, KeyRule::regroup_part("qkv.weight", order(100))]);
     let found = values(weight(&natural));
     for (index, found) in found.iter().enumerate() {
         let (row, column) = (index / COLUMNS, index % COLUMNS);
@@ -459,6 +453,13 @@ fn an_update_of_many_rows_follows_them_into_their_order() {
         regrouped[200 * COLUMNS..201 * COLUMNS],
         found[2 * COLUMNS..3 * COLUMNS]
     );
+    // Where the factors are of another file, which has the rows as they are wanted.
+    let apart = values(weight(&apart));
+    for column in 0..COLUMNS {
+        let [wanted, stored] = [2, 6].map(|row| row * COLUMNS + column);
+        let added = found[wanted] - values_of[wanted];
+        assert!((apart[wanted] - (values_of[stored] + added)).abs() < 2e-6);
+    }
 }
 
 #[test]
