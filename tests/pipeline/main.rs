@@ -37,6 +37,7 @@ macro_rules! laws {
 
 mod adapters;
 mod any;
+mod authors;
 mod batches;
 mod cache;
 mod compute;
