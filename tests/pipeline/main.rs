@@ -47,6 +47,7 @@ mod describe;
 #[cfg(feature = "cuda")]
 #[path = "../support/device.rs"]
 mod device;
+mod documents;
 mod endings;
 mod fixture;
 mod folders;
