@@ -29,6 +29,10 @@ const TRUSTED_FILES: [&str; 5] = ["llava", "llava_next", "mistral", "smolvlm", "
 /// The type of model whose tokenizer is [`TokenizerClass::GptNeoX`] where no class is named.
 const GPT_NEOX: &str = "gpt_neox";
 
+/// The type of model whose tokenizer is [`TokenizerClass::Gpt2`] where no class is named. A
+/// `tokenizer.json` says itself what it is: the models of this type that are over Vicuna have its.
+const GPT2_MODEL: &str = "instructblip";
+
 /// A class that builds its tokenizer anew.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum TokenizerClass {
@@ -58,24 +62,19 @@ impl TokenizerClass {
     /// The class of a checkpoint, from the objects of `tokenizer_config.json` and `config.json`; the
     /// former names it, else the latter does.
     pub(crate) fn of(tokenizer: &Map<String, Value>, model: &Map<String, Value>) -> Option<Self> {
-        let text = |object: &Map<String, Value>, key: &str| {
-            let text = object.get(key).and_then(Value::as_str);
-            text.filter(|it| !it.is_empty()).map(str::to_string)
-        };
         let model_type = text(model, "model_type").unwrap_or_default();
-        if TRUSTED_FILES.contains(&model_type.as_str()) {
+        if TRUSTED_FILES.contains(&model_type) {
             return None;
         }
-        let named = text(tokenizer, "tokenizer_class").or_else(|| text(model, "tokenizer_class"));
-        let named = match named {
-            None if model_type == GPT_NEOX => "GPTNeoXTokenizer".to_string(),
+        let named = match named_class(tokenizer, model) {
+            None if model_type == GPT_NEOX => "GPTNeoXTokenizer",
             None => return None,
             Some(named) => named,
         };
         let setting = |key| tokenizer.get(key).filter(|it| !it.is_null());
         let adds_space = setting("add_prefix_space").map(is_true);
         let byte_level_space = adds_space.unwrap_or(false);
-        match named.strip_suffix("Fast").unwrap_or(&named) {
+        match named.strip_suffix("Fast").unwrap_or(named) {
             "LlamaTokenizer" => Some(Self::Llama {
                 prefix: match (adds_space, setting("legacy").is_some_and(is_true)) {
                     (Some(false), _) => PrependScheme::Never,
@@ -93,6 +92,20 @@ impl TokenizerClass {
                 adds_space: byte_level_space,
             }),
             _ => None,
+        }
+    }
+
+    /// The class of a checkpoint that is content with `vocab.json` and `merges.txt`, which say less.
+    pub(crate) fn of_vocabulary(
+        tokenizer: &Map<String, Value>,
+        model: &Map<String, Value>,
+    ) -> Option<Self> {
+        let is_unnamed = named_class(tokenizer, model).is_none();
+        match is_unnamed && text(model, "model_type") == Some(GPT2_MODEL) {
+            true => Some(Self::Gpt2 {
+                adds_space: tokenizer.get("add_prefix_space").is_some_and(is_true),
+            }),
+            false => Self::of(tokenizer, model).filter(|class| class.is_byte_level()),
         }
     }
 
@@ -229,6 +242,20 @@ impl TokenizerClass {
         };
         agrees_on_form && agrees_on_words
     }
+}
+
+/// The class that the files name.
+fn named_class<'a>(
+    tokenizer: &'a Map<String, Value>,
+    model: &'a Map<String, Value>,
+) -> Option<&'a str> {
+    let key = "tokenizer_class";
+    text(tokenizer, key).or_else(|| text(model, key))
+}
+
+fn text<'a>(object: &'a Map<String, Value>, key: &str) -> Option<&'a str> {
+    let text = object.get(key).and_then(Value::as_str);
+    text.filter(|it| !it.is_empty())
 }
 
 /// What Python takes for true.

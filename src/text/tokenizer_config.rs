@@ -51,6 +51,8 @@ pub(crate) struct TokenizerConfig {
     pub(crate) add_prefix_space: Option<bool>,
     /// The class that builds the tokenizer, where the file does not.
     pub(crate) class: Option<TokenizerClass>,
+    /// The class that builds it of `vocab.json` and `merges.txt`.
+    pub(crate) vocabulary_class: Option<TokenizerClass>,
 }
 
 impl TokenizerConfig {
@@ -59,7 +61,9 @@ impl TokenizerConfig {
         let mut config = Self::default();
         let tokenizer = read_object(folder, CONFIG)?;
         config.read_config(&tokenizer)?;
-        config.class = TokenizerClass::of(&tokenizer, &read_object(folder, MODEL_CONFIG)?);
+        let model = read_object(folder, MODEL_CONFIG)?;
+        config.class = TokenizerClass::of(&tokenizer, &model);
+        config.vocabulary_class = TokenizerClass::of_vocabulary(&tokenizer, &model);
         // `added_tokens_decoder` came with the format that made the other two files redundant;
         // where it is present, even empty, they may be left over from an older save.
         let is_newer = |it: &Value| !it.is_null();

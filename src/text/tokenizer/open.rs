@@ -45,8 +45,7 @@ impl Tokenizer {
             return Ok(Self::from_json(&bytes, config)?);
         }
         let vocab = read(VOCAB_FILE, tokenizer_json::MAX_BYTES)?;
-        let class = config.class.filter(|class| class.is_byte_level());
-        if let (Some(vocab), Some(class)) = (&vocab, class) {
+        if let (Some(vocab), Some(class)) = (&vocab, config.vocabulary_class) {
             let merges = read(MERGES_FILE, tokenizer_json::MAX_BYTES)?;
             let merges = merges.ok_or_else(|| TokenizerError::Malformed {
                 file: MERGES_FILE.to_string(),

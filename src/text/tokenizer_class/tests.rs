@@ -132,6 +132,7 @@ fn a_vocabulary_alone_needs_a_class_that_knows_how_a_text_is_cut() {
         ("llama", "LlamaTokenizer"),
         ("llama", "PreTrainedTokenizerFast"),
         ("smolvlm", "GPT2Tokenizer"),
+        ("instructblip", "PreTrainedTokenizerFast"),
     ] {
         let file = |name: &str, value: Value| (name.to_string(), value);
         case.files = BTreeMap::from([
