@@ -17,6 +17,17 @@ pub enum CheckpointError {
         /// The file names looked for, in order.
         looked_for: Vec<String>,
     },
+    /// What was named as an adapter is none that PEFT saved.
+    #[error(
+        "{} is no folder of an adapter as PEFT saves one: it holds no {looked_for}",
+        visible_line(path)
+    )]
+    NoAdapter {
+        /// What was named.
+        path: PathBuf,
+        /// The file name looked for.
+        looked_for: String,
+    },
     /// The folder holds several weight files and nothing says which are meant.
     #[error(
         "{} holds {} weight files and no index: {}; open the wanted files by name",
@@ -238,8 +249,9 @@ pub enum CheckpointError {
     },
     /// An adapter changes what the model does not have, or has in another size.
     #[error(
-        "the adapter in {}{} does not fit this model: {report}; open the model it was trained on",
-        adapter.display(), made_for(base.as_deref())
+        "the adapter in {}{} does not fit this model, which has no place, or one of another size, \
+         for {}; open the model it was trained on",
+        visible_line(adapter), made_for(base.as_deref()), few(tensors)
     )]
     AdapterMismatch {
         /// The folder of the adapter.
@@ -269,20 +281,29 @@ pub enum CheckpointError {
 }
 
 fn list(names: &[String]) -> String {
+    listed(names, MAX_LISTED)
+}
+
+/// The first of what is all of one kind.
+fn few(names: &[String]) -> String {
+    listed(names, 3)
+}
+
+fn listed(names: &[String], at_most: usize) -> String {
     let listed = names
         .iter()
-        .take(MAX_LISTED)
+        .take(at_most)
         .map(|name| visible(name).to_string())
         .collect::<Vec<_>>()
         .join(", ");
-    match names.len().saturating_sub(MAX_LISTED) {
+    match names.len().saturating_sub(at_most) {
         0 => listed,
         rest => format!("{listed} and {rest} more"),
     }
 }
 
 fn made_for(base: Option<&str>) -> String {
-    base.map_or_else(String::new, |base| format!(", made for {base},"))
+    base.map_or_else(String::new, |base| format!(", made for {},", visible(base)))
 }
 
 fn hint(nearest: Option<&str>) -> String {

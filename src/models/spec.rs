@@ -15,6 +15,9 @@ use super::{FAMILIES, Family, ImageLayout, ModelConfig, llava_authors};
 use crate::error::{ConfigError, Error, Result, visible, visible_line};
 use crate::image::{ImageSize, PreprocessConfig};
 
+/// What tells a folder of an adapter from one of a model.
+const ADAPTER: &str = "adapter_config.json";
+
 /// The family of a model and its configuration.
 #[derive(Debug, Clone)]
 pub struct ModelSpec {
@@ -76,7 +79,14 @@ impl ModelSpec {
     fn of_project(path: &Path) -> Result<Self> {
         let Some(project) = Project::find(path)? else {
             fs::read_dir(path).map_err(Error::io(path))?;
-            return Err(unknown(path, "config.json is missing".to_string()));
+            let missing = match path.join(ADAPTER).exists() {
+                true => format!(
+                    "{ADAPTER} belongs to an adapter, which is loaded with the model that it was \
+                     trained on: see LoadOptions::with_adapter"
+                ),
+                false => "config.json is missing".to_string(),
+            };
+            return Err(unknown(path, missing));
         };
         let fields = project.fields();
         let architecture = fields.text("arch")?.unwrap_or_default();
@@ -173,12 +183,17 @@ fn describe(fields: &Fields<'_>) -> String {
 }
 
 fn unknown(folder: &Path, missing: String) -> Error {
-    let supported = FAMILIES.iter().flat_map(|family| family.architectures);
+    let mut supported: Vec<&str> = Vec::new();
+    for name in FAMILIES.iter().flat_map(|family| family.architectures) {
+        if !supported.contains(name) {
+            supported.push(name);
+        }
+    }
     ConfigError::UnknownModel {
         path: folder.to_path_buf(),
         found: model_files(folder),
         missing,
-        supported: supported.map(|name| (*name).to_string()).collect(),
+        supported: supported.into_iter().map(str::to_string).collect(),
     }
     .into()
 }

@@ -33,8 +33,8 @@ impl<'o> OpenAdapter<'o> {
         for (index, (name, folder)) in named.iter().enumerate() {
             if named[..index].iter().any(|(earlier, _)| earlier == name) {
                 return Err(ConfigError::OutOfRange {
-                    field: "named adapter".to_string(),
-                    found: name.clone(),
+                    field: "name of an adapter".to_string(),
+                    found: format!("{name} for two of them"),
                     expected: "a name of its own for each".to_string(),
                 }
                 .into());

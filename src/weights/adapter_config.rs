@@ -60,16 +60,20 @@ enum Targets {
 impl AdapterConfig {
     /// # Errors
     ///
-    /// [`CheckpointError::Missing`] if there is none, [`CheckpointError::Malformed`] if it is
+    /// [`CheckpointError::NoAdapter`] if there is none, [`CheckpointError::Malformed`] if it is
     /// damaged, [`CheckpointError::Unsupported`] if it asks for more than products to be added.
     pub(super) fn read(folder: &Path) -> Result<Self> {
         let path = folder.join(NAME);
+        let no_adapter = || CheckpointError::NoAdapter {
+            path: folder.to_path_buf(),
+            looked_for: NAME.to_string(),
+        };
+        if !folder.is_dir() {
+            return Err(no_adapter().into());
+        }
         let bytes = match files::read_capped(&path, MAX_BYTES)? {
             files::Contents::Bytes(bytes) => bytes,
-            files::Contents::Absent => {
-                let (folder, looked_for) = (folder.to_path_buf(), vec![NAME.to_string()]);
-                return Err(CheckpointError::Missing { folder, looked_for }.into());
-            }
+            files::Contents::Absent => return Err(no_adapter().into()),
             files::Contents::TooLarge { found_bytes } => {
                 let reason = format!("{found_bytes} bytes, the limit is {MAX_BYTES}");
                 return Err(malformed(&path, reason));

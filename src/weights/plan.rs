@@ -213,10 +213,21 @@ fn require_adapters(checkpoint: &Checkpoint, report: &LoadReport) -> Result<()> 
     Err(CheckpointError::AdapterMismatch {
         adapter: origin.folder.clone(),
         base: origin.base.clone(),
-        tensors: tensors.iter().map(|name| (*name).to_string()).collect(),
+        tensors: tensors.into_iter().map(name_in_file).collect(),
         report: report.to_string(),
     }
     .into())
+}
+
+/// The name of an adapter's tensor without the number of its group.
+fn name_in_file(name: &str) -> String {
+    match name.split_once('@') {
+        Some((module, group)) => {
+            let parameter = group.trim_start_matches(|digit: char| digit.is_ascii_digit());
+            format!("{module}{parameter}")
+        }
+        None => name.to_string(),
+    }
 }
 
 fn collision(first: &Candidate, second: &str, place: &Place) -> CheckpointError {

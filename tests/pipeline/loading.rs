@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use burn_vlm::kernels::VlmBackend;
 use burn_vlm::weights::{MatrixType, Strictness, WeightType};
 use burn_vlm::{AskRequest, CheckpointError, Error, LoadOptions, MultimodalPipeline};
@@ -21,6 +21,7 @@ laws![
     weights_in_a_type_asked_for_are_kept_in_it,
     tensors_by_the_names_of_any_release_load_the_same,
     an_adapter_of_another_model_is_named_with_what_it_was_made_for,
+    what_is_no_adapter_and_an_adapter_alone_are_told_apart,
     a_shorter_context_is_the_one_of_the_pipeline,
 ];
 
@@ -83,14 +84,43 @@ fn an_adapter_of_another_model_is_named_with_what_it_was_made_for<B: VlmBackend>
             options = options.with_strictness(Strictness::AllowUnused);
         }
         let error = MultimodalPipeline::<B>::open(model_folder(model), &options).err();
-        let Some(Error::Checkpoint(CheckpointError::AdapterMismatch { base, tensors, .. })) = error
+        let error = error.with_context(|| format!("{model} has no place for it"))?;
+        let message = error.to_string();
+        let Error::Checkpoint(CheckpointError::AdapterMismatch { base, tensors, .. }) = error
         else {
             panic!("{model}: {error:?}");
         };
+        assert!(message.contains("lora_A.weight"), "{message}");
+        assert!(
+            message.lines().count() == 1 && message.len() < 500,
+            "{message}"
+        );
         assert_eq!(base.as_deref(), Some("a/llama"));
         let is_factor = |tensor: &String| tensor.contains("lora_A");
         assert!(tensors.iter().any(is_factor), "{tensors:?}");
     }
+    Ok(())
+}
+
+fn what_is_no_adapter_and_an_adapter_alone_are_told_apart<B: VlmBackend>() -> Result<()> {
+    let own = repository("tests/fixtures/models/llama_lora/adapter");
+    let model = model_folder("llama_lora");
+    let absent = model.join("absent");
+    for no_adapter in [&model, &absent, &own.join("adapter_model.safetensors")] {
+        for options in [
+            LoadOptions::new().with_adapter(no_adapter),
+            LoadOptions::new().with_named_adapter("own", no_adapter),
+        ] {
+            let error = MultimodalPipeline::<B>::open(&model, &options).err();
+            let Some(Error::Checkpoint(CheckpointError::NoAdapter { path, .. })) = error else {
+                panic!("{no_adapter:?}: {error:?}");
+            };
+            assert_eq!(&path, no_adapter);
+        }
+    }
+    let alone = MultimodalPipeline::<B>::open(&own, &LoadOptions::new()).err();
+    let message = alone.context("it is no model")?.to_string();
+    assert!(message.contains("LoadOptions::with_adapter"), "{message}");
     Ok(())
 }
 

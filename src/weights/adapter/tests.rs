@@ -157,7 +157,10 @@ fn whole_tensors_come_along_where_the_configuration_says_so() {
 fn a_folder_without_its_parts_is_no_adapter() {
     let empty = folder(&[]);
     let error = checkpoint_error(Adapter::open(empty.path(), 0));
-    assert!(matches!(error, CheckpointError::Missing { .. }), "{error}");
+    assert!(
+        matches!(error, CheckpointError::NoAdapter { .. }),
+        "{error}"
+    );
     let alone = folder(&[("adapter_config.json", config(&json!({})).as_bytes())]);
     let error = checkpoint_error(Adapter::open(alone.path(), 0));
     assert!(error.to_string().contains("adapter_model.bin"), "{error}");
