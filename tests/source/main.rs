@@ -2,5 +2,6 @@
 
 mod layers;
 mod public_items;
+mod register;
 mod resolve;
 mod tree;
