@@ -11,8 +11,8 @@
 and FOLDER/picture.png beside them. The answers mean nothing; sizes, times and memory do:
 
     cargo build --release --example ask
-    /usr/bin/time -v target/release/examples/ask --model FOLDER --image FOLDER/picture.png "What is this?" \\
-        --max-new-tokens 3 --stats
+    /usr/bin/time -v target/release/examples/ask --model FOLDER FOLDER/picture.png "What is this?" \\
+        --max-new-tokens 3 --json
 
 (MiniGPT-4's model is FOLDER/eval.yaml.) The vocabulary holds every byte and a filler for every other id: tokens
 are letters here, so a question has more of them than a real one.

@@ -12,9 +12,8 @@ use burn::tensor::DType;
 use burn::tensor::backend::BackendTypes;
 
 pub use host_tensor::{Deviation, HostTensor, OutputKind};
-pub(in crate::kernels) use inputs::{Inputs, Order, Stored};
-pub use problem::Work;
-pub(in crate::kernels) use problem::{Output, Problem};
+pub use inputs::{Inputs, Order, Stored};
+pub use problem::{Output, Problem, Solve, Work};
 
 use super::VlmBackend;
 use inputs::Precision;
@@ -51,13 +50,39 @@ pub struct Case<B: VlmBackend> {
     /// The types this case stores tensors in whatever the type of the activations; a device
     /// without one of them cannot run it.
     pub stored: Vec<DType>,
-    prepare: PrepareCase<B>,
+    ways: WaysOfCase<B>,
 }
 
-type PrepareCase<B> = Box<dyn Fn(&<B as BackendTypes>::Device, DType) -> Box<dyn FnMut()>>;
+type WaysOfCase<B> = Box<dyn Fn(&<B as BackendTypes>::Device, DType) -> Vec<Way>>;
+
+/// A way to the answers of a problem, on one device and in one type.
+pub struct Way {
+    /// Whose it is: [`KERNEL`], [`UNFUSED`] or the name of a rival.
+    pub by: &'static str,
+    /// Solves the problem and reads the answers back.
+    pub answers: Box<dyn Fn() -> Vec<HostTensor>>,
+    /// Makes the inputs once; each call of the result solves the problem once and reads nothing
+    /// back. A GPU queues the work: call `B::sync` before the clock is read.
+    pub prepare: Box<dyn Fn() -> Box<dyn FnMut()>>,
+}
+
+/// The way that a case is about.
+pub const KERNEL: &str = "kernel";
+
+/// The reference body: the same in operations of Burn, one after the other.
+pub const UNFUSED: &str = "unfused";
+
+impl fmt::Debug for Way {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Way")
+            .field("by", &self.by)
+            .finish_non_exhaustive()
+    }
+}
 
 impl<B: VlmBackend> Case<B> {
-    pub(in crate::kernels) fn new<P: Problem<B>>(name: impl Into<String>, problem: P) -> Self {
+    /// The case of a problem.
+    pub fn new<P: Problem<B>>(name: impl Into<String>, problem: P) -> Self {
         let problem = Rc::new(problem);
         Self {
             name: name.into(),
@@ -65,16 +90,14 @@ impl<B: VlmBackend> Case<B> {
             reference: run(&problem, Precision::rounded, P::reference),
             exact: run(&problem, Precision::exact, P::reference),
             stored: problem.stored(),
-            prepare: prepare(&problem),
+            ways: ways(&problem),
             work: Box::new(move |dtype| problem.work(dtype)),
         }
     }
 
-    /// Makes the inputs once; each call of the result runs the kernel once and reads nothing back.
-    ///
-    /// A GPU queues the work: call `B::sync` before the clock is read.
-    pub fn prepare(&self, device: &B::Device, dtype: DType) -> Box<dyn FnMut()> {
-        (self.prepare)(device, dtype)
+    /// Every way to the answers: the kernel, then its rivals, then the reference body.
+    pub fn ways(&self, device: &B::Device, dtype: DType) -> Vec<Way> {
+        (self.ways)(device, dtype)
     }
 }
 
@@ -89,7 +112,7 @@ impl<B: VlmBackend> fmt::Debug for Case<B> {
 fn run<B: VlmBackend, P: Problem<B>>(
     problem: &Rc<P>,
     precision: fn(DType) -> Precision,
-    solve: fn(&P, P::Inputs) -> Vec<Output<B>>,
+    solve: Solve<P, B>,
 ) -> RunCase<B> {
     let problem = problem.clone();
     Box::new(move |device, dtype| {
@@ -101,11 +124,32 @@ fn run<B: VlmBackend, P: Problem<B>>(
     })
 }
 
-fn prepare<B: VlmBackend, P: Problem<B>>(problem: &Rc<P>) -> PrepareCase<B> {
+fn ways<B: VlmBackend, P: Problem<B>>(problem: &Rc<P>) -> WaysOfCase<B> {
     let problem = problem.clone();
     Box::new(move |device, dtype| {
-        let problem = problem.clone();
-        let mut inputs = Some(problem.inputs(&Inputs::new(device, Precision::rounded(dtype))));
-        Box::new(move || inputs = inputs.take().map(|inputs| problem.step(inputs)))
+        let mut ways: Vec<(_, Solve<P, B>)> = vec![(KERNEL, P::kernel)];
+        ways.extend(problem.rivals(dtype));
+        ways.push((UNFUSED, P::reference));
+        let way = |(by, solve)| way(by, solve, &problem, (device, dtype));
+        ways.into_iter().map(way).collect()
     })
+}
+
+fn way<B: VlmBackend, P: Problem<B>>(
+    by: &'static str,
+    solve: Solve<P, B>,
+    problem: &Rc<P>,
+    (device, dtype): (&B::Device, DType),
+) -> Way {
+    let (of_step, run) = (problem.clone(), run(problem, Precision::rounded, solve));
+    let [device, of_run] = [(); 2].map(|()| device.clone());
+    Way {
+        by,
+        answers: Box::new(move || run(&of_run, dtype)),
+        prepare: Box::new(move || {
+            let problem = of_step.clone();
+            let mut inputs = Some(problem.inputs(&Inputs::new(&device, Precision::rounded(dtype))));
+            Box::new(move || inputs = inputs.take().map(|inputs| problem.step(inputs, solve)))
+        }),
+    }
 }

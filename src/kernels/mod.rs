@@ -32,6 +32,8 @@ pub mod sample;
 pub mod swiglu;
 
 #[cfg(feature = "testing")]
+pub mod bench;
+#[cfg(feature = "testing")]
 mod cases;
 #[cfg(feature = "testing")]
 mod catalogue;
@@ -63,7 +65,10 @@ pub use argmax::argmax;
 pub use attention_decode::attention_decode;
 pub use attention_prefill::{AttentionInputs, attention_prefill};
 #[cfg(feature = "testing")]
-pub use cases::{Case, Deviation, HostTensor, KernelEntry, OutputKind, RunCase, Work};
+pub use cases::{
+    Case, Deviation, HostTensor, Inputs, KERNEL, KernelEntry, Order, Output, OutputKind, Problem,
+    RunCase, Solve, Stored, UNFUSED, Way, Work,
+};
 #[cfg(feature = "testing")]
 pub use catalogue::Catalogue;
 pub use embed_and_splice::{

@@ -4,8 +4,8 @@ use burn::tensor::DType;
 use burn::tensor::ops::FloatTensor;
 
 use super::{NAME, reference};
-use crate::kernels::VlmBackend;
-use crate::kernels::cases::{Case, Inputs, KernelEntry, Order, Output, Problem, Work};
+use crate::kernels::cases::{Case, Inputs, KernelEntry, Order, Output, Problem, Solve, Work};
+use crate::kernels::{VlmBackend, tensor};
 
 pub(in crate::kernels) const fn entry<B: VlmBackend>() -> KernelEntry<B> {
     KernelEntry {
@@ -45,6 +45,14 @@ impl<B: VlmBackend> Problem<B> for ArgmaxProblem {
 
     fn reference(&self, logits: Self::Inputs) -> Vec<Output<B>> {
         vec![Output::Index(reference::run::<B>(logits))]
+    }
+
+    fn rivals(&self, _: DType) -> Vec<(&'static str, Solve<Self, B>)> {
+        let burn: Solve<Self, B> = |problem, logits| {
+            let ids = tensor::<B, 2>(logits).argmax(1).reshape([problem.rows]);
+            vec![Output::Index(ids.into_primitive())]
+        };
+        vec![("Burn's argmax", burn)]
     }
 
     fn work(&self, dtype: DType) -> Work {

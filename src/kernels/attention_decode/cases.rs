@@ -6,7 +6,7 @@ use super::{NAME, reference};
 use crate::kernels::attention_prefill::cases::{
     Arguments, AttentionProblem, heads, mixed_views, span,
 };
-use crate::kernels::cases::{Case, Inputs, KernelEntry, Order, Output, Problem, Work};
+use crate::kernels::cases::{Case, Inputs, KernelEntry, Order, Output, Problem, Solve, Work};
 use crate::kernels::{KvView, VlmBackend};
 
 pub(in crate::kernels) const fn entry<B: VlmBackend>() -> KernelEntry<B> {
@@ -36,6 +36,15 @@ impl<B: VlmBackend> Problem<B> for DecodeProblem {
 
     fn stored(&self) -> Vec<DType> {
         self.0.cache.into_iter().collect()
+    }
+
+    fn rivals(&self, dtype: DType) -> Vec<(&'static str, Solve<Self, B>)> {
+        match self.0.has_burns(dtype) {
+            true => vec![("Burn's attention", |problem, inputs| {
+                vec![problem.0.burns(inputs)]
+            })],
+            false => vec![],
+        }
     }
 
     fn work(&self, dtype: DType) -> Work {

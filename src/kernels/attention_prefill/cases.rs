@@ -1,11 +1,12 @@
 //! Problems of [`attention_prefill()`](super::attention_prefill()).
 
 use burn::tensor::DType;
-use burn::tensor::ops::FloatTensor;
+use burn::tensor::module::attention;
+use burn::tensor::ops::{AttentionModuleOptions, FloatTensor};
 
 use super::{AttentionInputs, AttentionMask, NAME, reference};
-use crate::kernels::cases::{Case, Inputs, KernelEntry, Order, Output, Problem, Work};
-use crate::kernels::{KvSpan, KvView, KvViews, VlmBackend};
+use crate::kernels::cases::{Case, Inputs, KernelEntry, Order, Output, Problem, Solve, Work};
+use crate::kernels::{KvSpan, KvView, KvViews, VlmBackend, primitive, tensor};
 
 pub(in crate::kernels) const fn entry<B: VlmBackend>() -> KernelEntry<B> {
     KernelEntry {
@@ -157,6 +158,53 @@ impl AttentionProblem {
     }
 }
 
+impl AttentionProblem {
+    /// Burn's attention, which knows no cache and no heads that share keys: the keys are cut out of
+    /// the slab and repeated for it. There is none where rows differ, or the cache's type does.
+    pub(in crate::kernels) fn burns<B: VlmBackend>(
+        &self,
+        (inputs, views): Arguments<B>,
+    ) -> Output<B> {
+        let [first, ..] = views.views() else {
+            unreachable!("a batch has rows");
+        };
+        let Heads {
+            num_heads,
+            num_kv_heads,
+            head_dim,
+        } = self.heads;
+        let (rows, len) = (views.views().len(), first.len());
+        let keys = |slab: FloatTensor<B>| {
+            let held = tensor::<B, 4>(slab).slice([0..rows, 0..num_kv_heads, 0..len, 0..head_dim]);
+            let shape = [rows, num_kv_heads, num_heads / num_kv_heads, len, head_dim];
+            let shared = held.unsqueeze_dim::<5>(2).expand(shape);
+            shared.reshape([rows, num_heads, len, head_dim])
+        };
+        let options = AttentionModuleOptions {
+            is_causal: self.mask == AttentionMask::Causal && self.seq_q > 1,
+            ..Default::default()
+        };
+        let query = tensor::<B, 4>(inputs.query);
+        let answer = attention(
+            query,
+            keys(inputs.key),
+            keys(inputs.value),
+            None,
+            None,
+            options,
+        );
+        Output::Float(primitive(answer.swap_dims(1, 2))) // [batch, seq_q, num_heads, head_dim]
+    }
+
+    /// Whether [`burns`](Self::burns) can compute it.
+    pub(in crate::kernels) fn has_burns(&self, dtype: DType) -> bool {
+        let len = self.views.first().map_or(0, KvView::len);
+        let is_plain = |(row, view): (usize, &KvView)| *view == KvView::of(row, len);
+        let is_uniform = self.views.iter().enumerate().all(is_plain);
+        len > 0 && is_uniform && self.cache.is_none_or(|cache| cache == dtype)
+    }
+}
+
 struct PrefillProblem(AttentionProblem);
 
 impl<B: VlmBackend> Problem<B> for PrefillProblem {
@@ -178,6 +226,15 @@ impl<B: VlmBackend> Problem<B> for PrefillProblem {
 
     fn stored(&self) -> Vec<DType> {
         self.0.cache.into_iter().collect()
+    }
+
+    fn rivals(&self, dtype: DType) -> Vec<(&'static str, Solve<Self, B>)> {
+        match self.0.has_burns(dtype) {
+            true => vec![("Burn's attention", |problem, inputs| {
+                vec![problem.0.burns(inputs)]
+            })],
+            false => vec![],
+        }
     }
 
     fn work(&self, dtype: DType) -> Work {

@@ -56,6 +56,10 @@ impl HostTensor {
             OutputKind::Index => 0.0,
             OutputKind::Float => 2.0 * plain.error(exact) + floor(dtype) * exact.largest(),
         };
+        self.within(exact, allowed)
+    }
+
+    fn within(&self, exact: &Self, allowed: f32) -> Result<(), Deviation> {
         let (index, error) = self.worst(exact);
         if error <= allowed {
             return Ok(());
@@ -66,6 +70,19 @@ impl HostTensor {
             expected: exact.values[index],
             allowed,
         })
+    }
+
+    /// Checks that this is an answer to the same problem: near `exact`, however it was rounded.
+    /// Other people's operations are held to no more.
+    ///
+    /// # Errors
+    /// [`Deviation`], if an element is off by more than a twentieth of the largest number.
+    ///
+    /// # Panics
+    /// If the shapes differ.
+    pub fn check_roughly(&self, exact: &Self) -> Result<(), Deviation> {
+        assert_eq!(self.shape, exact.shape, "the shape of the answer");
+        self.within(exact, exact.largest() / 20.0)
     }
 
     /// The largest distance of an element from `exact`; infinite if only one of two is NaN.

@@ -36,14 +36,16 @@ impl Precision {
 
 /// What a matrix is stored in, whatever the activations are in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::kernels) enum Stored {
+pub enum Stored {
+    /// Numbers of this type.
     Float(DType),
+    /// Codes in groups.
     Packed(PackedType),
 }
 
 impl Stored {
     /// The types that a device must have for it.
-    pub(in crate::kernels) fn dtypes(self) -> Vec<DType> {
+    pub fn dtypes(self) -> Vec<DType> {
         match self {
             Self::Float(dtype) => vec![dtype],
             Self::Packed(_) => vec![DType::F16, DType::U32],
@@ -51,7 +53,7 @@ impl Stored {
     }
 
     /// Bytes of so many elements.
-    pub(in crate::kernels) fn bytes(self, elements: usize) -> usize {
+    pub fn bytes(self, elements: usize) -> usize {
         match self {
             Self::Float(dtype) => dtype.size() * elements,
             Self::Packed(packed_type) => {
@@ -86,7 +88,7 @@ impl fmt::Display for Stored {
 
 /// How a matrix lies in memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::kernels) enum Order {
+pub enum Order {
     /// As its shape says.
     RowMajor,
     /// The second and third axes of four, or both of two, swapped: a view.
@@ -94,7 +96,7 @@ pub(in crate::kernels) enum Order {
 }
 
 /// Makes the tensors of one problem.
-pub(in crate::kernels) struct Inputs<'a, B: VlmBackend> {
+pub struct Inputs<'a, B: VlmBackend> {
     device: &'a B::Device,
     precision: Precision,
     state: Cell<u64>,
@@ -110,12 +112,12 @@ impl<'a, B: VlmBackend> Inputs<'a, B> {
     }
 
     /// Where the tensors are made.
-    pub(in crate::kernels) fn device(&self) -> &B::Device {
+    pub fn device(&self) -> &B::Device {
         self.device
     }
 
     /// The type that activations come in.
-    pub(in crate::kernels) fn activation_dtype(&self) -> DType {
+    pub fn activation_dtype(&self) -> DType {
         if self.precision.is_widened {
             DType::F32
         } else {
@@ -124,7 +126,7 @@ impl<'a, B: VlmBackend> Inputs<'a, B> {
     }
 
     /// A uniform random number in `[-1, 1)` (Knuth's MMIX generator).
-    pub(in crate::kernels) fn number(&self) -> f32 {
+    pub fn number(&self) -> f32 {
         let state = self.state.get().wrapping_mul(6_364_136_223_846_793_005);
         self.state
             .set(state.wrapping_add(1_442_695_040_888_963_407));
@@ -132,25 +134,17 @@ impl<'a, B: VlmBackend> Inputs<'a, B> {
     }
 
     /// `count` uniform random numbers in `[-scale, scale)`.
-    pub(in crate::kernels) fn numbers(&self, count: usize, scale: f32) -> Vec<f32> {
+    pub fn numbers(&self, count: usize, scale: f32) -> Vec<f32> {
         (0..count).map(|_| scale * self.number()).collect()
     }
 
     /// Random activations in `[-scale, scale)`.
-    pub(in crate::kernels) fn activations<const D: usize>(
-        &self,
-        shape: [usize; D],
-        scale: f32,
-    ) -> FloatTensor<B> {
+    pub fn activations<const D: usize>(&self, shape: [usize; D], scale: f32) -> FloatTensor<B> {
         self.stored(shape, scale, None)
     }
 
     /// Random activations in `[-1, 1)`, in memory in another order than `shape` says.
-    pub(in crate::kernels) fn in_order<const D: usize>(
-        &self,
-        shape: [usize; D],
-        order: Order,
-    ) -> FloatTensor<B> {
+    pub fn in_order<const D: usize>(&self, shape: [usize; D], order: Order) -> FloatTensor<B> {
         if order == Order::RowMajor {
             return self.activations(shape, 1.0);
         }
@@ -161,7 +155,7 @@ impl<'a, B: VlmBackend> Inputs<'a, B> {
     }
 
     /// Random numbers in `[-scale, scale)`, in a type of their own if there is one.
-    pub(in crate::kernels) fn stored<const D: usize>(
+    pub fn stored<const D: usize>(
         &self,
         shape: [usize; D],
         scale: f32,
@@ -171,7 +165,7 @@ impl<'a, B: VlmBackend> Inputs<'a, B> {
     }
 
     /// A matrix of random numbers in about `[-scale, scale)`, in a type of its own if there is one.
-    pub(in crate::kernels) fn matrix(
+    pub fn matrix(
         &self,
         shape: [usize; 2],
         scale: f32,
@@ -209,14 +203,14 @@ impl<'a, B: VlmBackend> Inputs<'a, B> {
     }
 
     /// Token ids, in the type that the backend gives them.
-    pub(in crate::kernels) fn ids(&self, ids: Vec<i32>) -> IntTensor<B> {
+    pub fn ids(&self, ids: Vec<i32>) -> IntTensor<B> {
         let shape = [ids.len()];
         let ids = TensorData::new(ids, shape);
         Tensor::<B, 1, Int>::from_data(ids, self.device).into_primitive()
     }
 
     /// The given numbers, in a type of their own or that of the activations.
-    pub(in crate::kernels) fn values<const D: usize>(
+    pub fn values<const D: usize>(
         &self,
         values: Vec<f32>,
         shape: [usize; D],
@@ -237,7 +231,7 @@ impl<'a, B: VlmBackend> Inputs<'a, B> {
 
     /// A cache `[num_slots, num_kv_heads, capacity, head_dim]` that is `filled` so far and NaN
     /// everywhere else, so that nothing may read it and stay unnoticed.
-    pub(in crate::kernels) fn slab(
+    pub fn slab(
         &self,
         shape: [usize; 4],
         filled: &[KvSpan],

@@ -15,15 +15,21 @@ pub struct Work {
     pub flops: usize,
 }
 
+/// A way to solve a problem from its arguments.
+pub type Solve<P, B> = fn(&P, <P as Problem<B>>::Inputs) -> Vec<Output<B>>;
+
 /// A problem that a kernel and its reference solve from the same inputs.
-pub(in crate::kernels) trait Problem<B: VlmBackend>: 'static {
+///
+/// Implement it for a kernel of your own: [`Case::new`](super::Case::new) makes of it what the tests
+/// and the [bench](crate::kernels::bench) take.
+pub trait Problem<B: VlmBackend>: Sized + 'static {
     /// The arguments of the operation.
     type Inputs: Clone + 'static;
 
     /// Makes the arguments.
     fn inputs(&self, inputs: &Inputs<'_, B>) -> Self::Inputs;
 
-    /// Answers through [`VlmBackend`].
+    /// Answers through the kernel, which is a method of [`VlmBackend`] or one's own.
     fn kernel(&self, inputs: Self::Inputs) -> Vec<Output<B>>;
 
     /// Answers through the reference body.
@@ -37,15 +43,22 @@ pub(in crate::kernels) trait Problem<B: VlmBackend>: 'static {
         Vec::new()
     }
 
-    /// Runs the kernel once and gives the arguments back for another run.
-    fn step(&self, inputs: Self::Inputs) -> Self::Inputs {
-        self.kernel(inputs.clone());
+    /// Other ways to the same answers for activations of `dtype`, by name: Burn's own operation, say.
+    /// They are timed beside the kernel.
+    fn rivals(&self, _dtype: DType) -> Vec<(&'static str, Solve<Self, B>)> {
+        Vec::new()
+    }
+
+    /// Solves the problem once and gives the arguments back for another run. An operation in place,
+    /// which nobody else may hold the target of, takes it from the outputs.
+    fn step(&self, inputs: Self::Inputs, solve: Solve<Self, B>) -> Self::Inputs {
+        solve(self, inputs.clone());
         inputs
     }
 }
 
 /// What an operation returned, still on the device.
-pub(in crate::kernels) enum Output<B: VlmBackend> {
+pub enum Output<B: VlmBackend> {
     /// Numbers.
     Float(FloatTensor<B>),
     /// Token ids.
@@ -53,6 +66,15 @@ pub(in crate::kernels) enum Output<B: VlmBackend> {
 }
 
 impl<B: VlmBackend> Output<B> {
+    /// # Panics
+    /// If it is token ids.
+    pub(in crate::kernels) fn into_float(self) -> FloatTensor<B> {
+        match self {
+            Self::Float(output) => output,
+            Self::Index(_) => panic!("numbers are expected, and these are token ids"),
+        }
+    }
+
     /// Brings it to the host.
     pub(super) fn read(self) -> HostTensor {
         let (shape, data, kind) = match self {

@@ -4,7 +4,7 @@ use burn::tensor::DType;
 use burn::tensor::ops::FloatTensor;
 
 use super::{NAME, check, reference};
-use crate::kernels::cases::{Case, Inputs, KernelEntry, Output, Problem, Work};
+use crate::kernels::cases::{Case, Inputs, KernelEntry, Output, Problem, Solve, Work};
 use crate::kernels::{KvSpan, VlmBackend};
 
 pub(in crate::kernels) const fn entry<B: VlmBackend>() -> KernelEntry<B> {
@@ -45,9 +45,10 @@ impl<B: VlmBackend> Problem<B> for CopyProblem {
         self.cache.into_iter().collect()
     }
 
-    fn step(&self, slab: Self::Inputs) -> Self::Inputs {
+    fn step(&self, slab: Self::Inputs, solve: Solve<Self, B>) -> Self::Inputs {
         // A clone of the slab would share it, and a shared cache is refused.
-        B::vlm_kv_copy(slab, self.from, self.to_slot)
+        let [slab] = solve(self, slab).try_into().ok().expect("one slab");
+        slab.into_float()
     }
 
     fn work(&self, dtype: DType) -> Work {

@@ -5,7 +5,7 @@ use burn::tensor::ops::FloatTensor;
 
 use super::{NAME, reference};
 use crate::kernels::VlmBackend;
-use crate::kernels::cases::{Case, Inputs, KernelEntry, Order, Output, Problem, Work};
+use crate::kernels::cases::{Case, Inputs, KernelEntry, Order, Output, Problem, Solve, Work};
 
 const EPSILON: f64 = 1e-6;
 
@@ -54,6 +54,14 @@ impl<B: VlmBackend> Problem<B> for LayerNormProblem {
 
     fn reference(&self, [x, weight, bias]: Self::Inputs) -> Vec<Output<B>> {
         vec![Output::Float(reference::run::<B>(x, weight, bias, EPSILON))]
+    }
+
+    fn rivals(&self, _: DType) -> Vec<(&'static str, Solve<Self, B>)> {
+        let burn: Solve<Self, B> = |_, [x, weight, bias]| {
+            let normed = B::layer_norm(x, weight, Some(bias), EPSILON);
+            vec![Output::Float(normed)]
+        };
+        vec![("Burn's layer_norm", burn)]
     }
 
     fn work(&self, dtype: DType) -> Work {

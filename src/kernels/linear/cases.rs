@@ -4,8 +4,10 @@ use burn::tensor::DType;
 use burn::tensor::ops::FloatTensor;
 
 use super::{Activation, LinearEpilogue, NAME, reference};
-use crate::kernels::cases::{Case, Inputs, KernelEntry, Order, Output, Problem, Stored, Work};
-use crate::kernels::{MatrixPrimitive, PackedType, VlmBackend};
+use crate::kernels::cases::{
+    Case, Inputs, KernelEntry, Order, Output, Problem, Solve, Stored, Work,
+};
+use crate::kernels::{Matrix, MatrixPrimitive, PackedType, VlmBackend};
 
 pub(in crate::kernels) const fn entry<B: VlmBackend>() -> KernelEntry<B> {
     KernelEntry {
@@ -144,6 +146,16 @@ impl<B: VlmBackend> Problem<B> for LinearProblem {
         self.weight.map_or(Vec::new(), Stored::dtypes)
     }
 
+    fn rivals(&self, dtype: DType) -> Vec<(&'static str, Solve<Self, B>)> {
+        // Burn multiplies matrices of one type, and its users keep weights in that type.
+        let is_product = !self.has_bias && !self.has_residual;
+        let weight = self.weight.unwrap_or(dtype.into());
+        match is_product && weight == Stored::Float(dtype) {
+            true => vec![("Burn's matmul", |_, inputs| vec![burn_matmul(inputs)])],
+            false => vec![],
+        }
+    }
+
     fn work(&self, dtype: DType) -> Work {
         let Self {
             rows,
@@ -161,6 +173,14 @@ impl<B: VlmBackend> Problem<B> for LinearProblem {
             flops: 2 * rows * in_features * out_features,
         }
     }
+}
+
+fn burn_matmul<B: VlmBackend>((x, weight, _): Arguments<B>) -> Output<B> {
+    let Matrix::Float(weight) = weight else {
+        unreachable!("a packed matrix has another type than activations");
+    };
+    let transposed = B::float_transpose(weight);
+    Output::Float(B::float_matmul(x, transposed))
 }
 
 fn cases<B: VlmBackend>() -> Vec<Case<B>> {

@@ -5,7 +5,7 @@ use burn::tensor::ops::FloatTensor;
 
 use super::{NAME, RopeAppendInputs, RopeAppended, reference};
 use crate::kernels::attention_prefill::cases::{Heads, heads};
-use crate::kernels::cases::{Case, Inputs, KernelEntry, Order, Output, Problem, Work};
+use crate::kernels::cases::{Case, Inputs, KernelEntry, Order, Output, Problem, Solve, Work};
 use crate::kernels::{KvSpan, KvWrite, KvWrites, VlmBackend};
 
 pub(in crate::kernels) const fn entry<B: VlmBackend>() -> KernelEntry<B> {
@@ -73,18 +73,15 @@ impl<B: VlmBackend> Problem<B> for RopeProblem {
         self.cache.into_iter().collect()
     }
 
-    fn step(&self, (inputs, writes): Self::Inputs) -> Self::Inputs {
+    fn step(&self, (inputs, writes): Self::Inputs, solve: Solve<Self, B>) -> Self::Inputs {
         // A clone of the caches would share them, and a shared cache is refused.
         let RopeAppendInputs { qkv, cos, sin, .. } = inputs.clone();
-        let RopeAppended {
-            key_cache,
-            value_cache,
-            ..
-        } = B::vlm_rope_append(inputs, &writes);
+        let outputs = solve(self, (inputs, writes.clone())).try_into().ok();
+        let [_, key_cache, value_cache] = outputs.expect("the query and both caches");
         let inputs = RopeAppendInputs {
             qkv,
-            key_cache,
-            value_cache,
+            key_cache: key_cache.into_float(),
+            value_cache: value_cache.into_float(),
             cos,
             sin,
         };
