@@ -28,6 +28,8 @@ mod in_place;
 mod law;
 #[path = "kernels/numbers.rs"]
 mod numbers;
+#[path = "kernels/repeats.rs"]
+mod repeats;
 #[cfg(any(feature = "wgpu", feature = "cuda"))]
 #[path = "kernels/streams.rs"]
 mod streams;

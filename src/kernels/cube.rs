@@ -4,6 +4,7 @@ pub(super) mod elements;
 pub(super) mod loops;
 pub(super) mod reduce;
 pub(super) mod stored;
+pub(super) mod view;
 
 use burn::tensor::DType;
 use burn_cubecl::tensor::CubeTensor;
@@ -123,7 +124,7 @@ where
         inputs: AttentionInputs<CubeTensor<R>>,
         views: &KvViews<Self>,
     ) -> CubeTensor<R> {
-        let launched = attention_decode::cube::launch(&inputs, &views.packed());
+        let launched = attention_decode::cube::launch(&inputs, views.views(), &views.packed());
         or_reference(attention_decode::NAME, launched, || {
             attention_decode::reference::run::<Self>(inputs, views.views())
         })

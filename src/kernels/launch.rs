@@ -42,6 +42,19 @@ pub(in crate::kernels) fn lies_in_vectors<R: CubeRuntime>(
     }
 }
 
+/// The widest vector in which the last axis of all `tensors` can be read where they lie.
+pub(in crate::kernels) fn width_in_place<R: CubeRuntime>(
+    tensors: [&CubeTensor<R>; 2],
+    device: &DeviceProperties,
+) -> usize {
+    let extent = tensors[0].meta.shape().last().copied().unwrap_or(1);
+    let mut width = device.vector_width(tensors.map(|tensor| tensor.dtype), extent);
+    while width > 1 && !tensors.iter().all(|tensor| lies_in_vectors(tensor, width)) {
+        width /= 2;
+    }
+    width
+}
+
 /// A new contiguous tensor of the shape and type of `tensor`.
 pub(in crate::kernels) fn output_like<R: CubeRuntime>(tensor: &CubeTensor<R>) -> CubeTensor<R> {
     output(tensor, tensor.shape(), tensor.dtype)

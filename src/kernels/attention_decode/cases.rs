@@ -104,15 +104,48 @@ fn cases<B: VlmBackend>() -> Vec<Case<B>> {
             "40 rows of their own lengths",
             step(heads(2, 1, 16), &(0..40).collect::<Vec<_>>()),
         ),
+        (
+            "rows of lengths around the borders of parts",
+            step(
+                heads(2, 1, 16),
+                &[31, 32, 33, 63, 64, 65, 127, 128, 129, 255, 256, 257],
+            ),
+        ),
+        (
+            "more keys than a part has at most",
+            step(heads(2, 1, 16), &[2500, 3]),
+        ),
+        (
+            "a window over the borders of parts",
+            view(KvView::of_ring(1, 400, 390, 400).with_window(201)),
+        ),
+        ("2 heads share one", step(heads(4, 2, 64), &[70])),
+        ("4 heads share one", step(heads(4, 1, 64), &[70])),
+        ("5 heads share one", step(heads(10, 2, 32), &[70])),
+        ("6 heads share one", step(heads(6, 1, 64), &[70])),
+        ("7 heads share one", step(heads(7, 1, 64), &[70])),
+        ("8 heads share one", step(heads(16, 2, 128), &[70])),
+        ("11 heads share one", step(heads(22, 2, 32), &[140])),
         ("head_dim 16", step(heads(3, 1, 16), &[18])),
+        ("head_dim 15", step(heads(3, 1, 15), &[18])),
         ("head_dim 20", step(heads(4, 2, 20), &[12])),
         ("head_dim 72", step(heads(2, 2, 72), &[40])),
         ("head_dim 80", step(heads(4, 4, 80), &[31])),
+        ("head_dim 88", step(heads(2, 2, 88), &[50])),
         ("head_dim 96", step(heads(8, 1, 96), &[257])),
+        ("head_dim 256", step(heads(2, 1, 256), &[35])),
         ("F32 cache", stored(DType::F32)),
         ("F16 cache", stored(DType::F16)),
         ("BF16 cache", stored(DType::BF16)),
         ("swapped query", swapped),
+        (
+            "swapped query, key and value",
+            AttentionProblem {
+                query_order: Order::Swapped,
+                key_order: Order::Swapped,
+                ..step(heads(4, 2, 16), &[10, 40])
+            },
+        ),
     ];
     problems
         .into_iter()
@@ -139,6 +172,10 @@ fn bench_cases<B: VlmBackend>() -> Vec<Case<B>> {
         (
             "vicuna-7b, 1024 positions, F16 cache",
             half(step(vicuna, &[1024])),
+        ),
+        (
+            "llama-3-8b, 8192 positions, F16 cache",
+            half(step(heads(32, 8, 128), &[8192])),
         ),
         (
             "smollm-135m, 8 rows of 512 positions",

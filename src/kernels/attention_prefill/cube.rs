@@ -1,8 +1,7 @@
 //! Online softmax (Milakov and Gimelshein 2018) over tiles of keys in shared memory.
 //!
 //! A cube answers a tile of queries of one key-value head. The query heads of that head are rows of
-//! one longer sequence, token by token, so that its keys and values are read once for all of them;
-//! with one query a row, this is decoding.
+//! one longer sequence, token by token, so that its keys and values are read once for all of them.
 //!
 //! Its units stand in `groups` of `lanes`. A group owns every `groups`-th row of the tile; a lane
 //! owns one key of each tile while scores are computed, and every `lanes`-th column of the answer
@@ -22,16 +21,8 @@ use tile::Tile;
 use super::{AttentionInputs, AttentionMask};
 use crate::kernels::LaunchRefused;
 use crate::kernels::cube::loops::at_run_time;
-use crate::kernels::kv::VIEW_SIZE;
+use crate::kernels::cube::view::{load_view, num_keys, start_of_key, window};
 use crate::kernels::launch::{DeviceProperties, Operand, output};
-
-// A packed view lies in shared memory: in registers it would take seven through the whole kernel.
-const FIRST: usize = 0;
-const SECOND: usize = 3;
-const SLOT: usize = 0;
-const START: usize = 1;
-const LEN: usize = 2;
-const WINDOW: usize = 6;
 
 #[cube(launch)]
 fn attention_kernel<E: Float, C: Float>(
@@ -52,11 +43,7 @@ fn attention_kernel<E: Float, C: Float>(
     // The grid is folded; a cube beyond the last tile answers that tile once more.
     let cube = min(CUBE_POS, query.shape(0) * key.shape(1) * tiles - 1);
     let batch = cube / (key.shape(1) * tiles);
-    let mut view = SharedMemory::<u32>::new(VIEW_SIZE);
-    if (UNIT_POS_X as usize) < VIEW_SIZE {
-        view[UNIT_POS_X as usize] = views[batch * VIEW_SIZE + UNIT_POS_X as usize];
-    }
-    sync_cube();
+    let view = load_view(views, batch);
     let rows = Rows {
         batch,
         kv_head: cube / tiles % key.shape(1),
@@ -64,8 +51,8 @@ fn attention_kernel<E: Float, C: Float>(
         first: cube % tiles * tile.rows,
         count,
         seq_q: query.shape(2),
-        num_keys: (view[FIRST + LEN] + view[SECOND + LEN]) as usize,
-        window: view[WINDOW] as usize,
+        num_keys: num_keys(&view),
+        window: window(&view),
     };
 
     let mut queries = SharedMemory::<f32>::new(comptime!(tile.rows * tile.pitch()));
@@ -235,19 +222,8 @@ fn load_keys<C: Float>(
     let mut index = UNIT_POS_X as usize;
     while index < comptime!(tile.lanes * tile.head_dim) {
         let (key, column) = (index / tile.head_dim, index % tile.head_dim);
-        let source = min(first_key + key, end - 1);
-        let first_len = view[FIRST + LEN] as usize;
-        let is_first = source < first_len;
-        let slot = select(is_first, view[FIRST + SLOT], view[SECOND + SLOT]) as usize;
-        let place = select(
-            is_first,
-            view[FIRST + START] as usize + source,
-            view[SECOND + START] as usize + max(source, first_len) - first_len,
-        );
-        let at = slot * slab.stride(0)
-            + kv_head * slab.stride(1)
-            + place * slab.stride(2)
-            + column * slab.stride(3);
+        let start = start_of_key::<C>(slab, view, kv_head, min(first_key + key, end - 1));
+        let at = start + column * slab.stride(3);
         keys[key * comptime!(tile.pitch()) + column] = f32::cast_from(slab[at]);
         // Not `tile.units()`, for the reason of [`at_run_time`].
         index += CUBE_DIM_X as usize;
@@ -382,14 +358,7 @@ pub(in crate::kernels) fn launch<R: CubeRuntime>(
     mask: AttentionMask,
 ) -> Result<CubeTensor<R>, LaunchRefused> {
     let AttentionInputs { query, key, value } = inputs;
-    if key.dtype != value.dtype {
-        let operands = "keys and values";
-        return Err(LaunchRefused::TypesDiffer { operands });
-    }
-    if views.dtype != DType::U32 {
-        let (operand, dtype) = ("views", views.dtype);
-        return Err(LaunchRefused::NoKernelFor { operand, dtype });
-    }
+    check_types(inputs, views)?;
     let [batch, num_heads, seq_q, head_dim] = query.shape().dims();
     let [_, num_kv_heads, _, _] = key.shape().dims();
     let answer = output(
@@ -424,4 +393,21 @@ pub(in crate::kernels) fn launch<R: CubeRuntime>(
         key.dtype.into(),
     );
     Ok(answer)
+}
+
+/// # Errors
+/// If keys and values differ in type, or the views are not packed as a kernel reads them.
+pub(in crate::kernels) fn check_types<R: CubeRuntime>(
+    inputs: &AttentionInputs<CubeTensor<R>>,
+    views: &CubeTensor<R>,
+) -> Result<(), LaunchRefused> {
+    if inputs.key.dtype != inputs.value.dtype {
+        let operands = "keys and values";
+        return Err(LaunchRefused::TypesDiffer { operands });
+    }
+    if views.dtype != DType::U32 {
+        let (operand, dtype) = ("views", views.dtype);
+        return Err(LaunchRefused::NoKernelFor { operand, dtype });
+    }
+    Ok(())
 }

@@ -10,3 +10,10 @@ use cubecl::prelude::*;
 pub(in crate::kernels) fn at_run_time(#[comptime] count: usize, #[comptime] units: usize) -> usize {
     CUBE_DIM_X as usize / comptime!(units / count)
 }
+
+/// One, as a number that is only known at run time: a loop with this step is not unrolled, however
+/// its end is known. Every cube of ours is a row of units.
+#[cube]
+pub(in crate::kernels) fn one_at_run_time() -> usize {
+    CUBE_DIM_Y as usize
+}

@@ -23,6 +23,8 @@ pub(in crate::kernels) struct DeviceProperties {
     pub(in crate::kernels) max_bindings: usize,
     /// Units of a plane, where planes can sum and all are of one width.
     pub(in crate::kernels) plane_units: Option<u32>,
+    /// How many cubes run side by side at the least, where the device says so.
+    pub(in crate::kernels) multiprocessors: Option<usize>,
     /// The widest load, by its bytes and by its elements.
     pub(in crate::kernels) max_vector_bytes: usize,
     pub(in crate::kernels) max_vector_elements: usize,
@@ -65,6 +67,9 @@ impl DeviceProperties {
             max_cubes: [max_x, max_y, max_z].map(|max| max as usize),
             max_bindings: hardware.max_bindings as usize,
             plane_units: (can_sum && is_fixed).then_some(plane_units),
+            multiprocessors: hardware
+                .num_streaming_multiprocessors
+                .map(|count| count as usize),
             max_vector_bytes: hardware.load_width as usize / 8,
             max_vector_elements: hardware.max_vector_size,
             has_f16: has(DType::F16),

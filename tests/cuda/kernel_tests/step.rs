@@ -15,7 +15,8 @@ const LAUNCHES_OF_LAYER: usize = 9;
 /// Embedding, norm, head, and the choice.
 const LAUNCHES_BESIDE_LAYERS: usize = 4;
 
-const PROMPT: [u32; 20] = [7; 20];
+/// Keys that one part of the attention answers.
+const SHORT: usize = 20;
 
 fn decoder(num_hidden_layers: usize, device: &DryCuda) -> LlamaDecoder<DryBackend> {
     let config = LlamaConfig {
@@ -51,12 +52,12 @@ fn decoder(num_hidden_layers: usize, device: &DryCuda) -> LlamaDecoder<DryBacken
 }
 
 /// What the second token behind a prompt asks for; the first makes the weights.
-fn step(num_layers: usize) -> Traffic {
+fn step(num_layers: usize, prompt_len: usize) -> Traffic {
     let device = DryCuda::new(90);
     let decoder = decoder(num_layers, &device);
-    let mut cache = decoder.new_cache(1, PROMPT.len() + 2, &device);
+    let mut cache = decoder.new_cache(1, prompt_len + 2, &device);
     let logits = decoder.prefill(
-        decoder.embed(&PROMPT, vec![]),
+        decoder.embed(&vec![7; prompt_len], vec![]),
         &mut cache,
         0,
         LogitsFor::Last,
@@ -78,12 +79,20 @@ fn step(num_layers: usize) -> Traffic {
 #[test]
 fn a_step_launches_as_many_kernels_as_are_counted_here() {
     let beside = LAUNCHES_BESIDE_LAYERS;
-    assert_eq!(step(1).launches, LAUNCHES_OF_LAYER + beside);
-    assert_eq!(step(3).launches, 3 * LAUNCHES_OF_LAYER + beside);
+    assert_eq!(step(1, SHORT).launches, LAUNCHES_OF_LAYER + beside);
+    assert_eq!(step(3, SHORT).launches, 3 * LAUNCHES_OF_LAYER + beside);
+}
+
+#[test]
+fn a_long_row_costs_a_launch_more_a_layer() {
+    // The parts of its attention are put together.
+    let launches = 3 * (LAUNCHES_OF_LAYER + 1) + LAUNCHES_BESIDE_LAYERS;
+    assert_eq!(step(3, 200).launches, launches);
 }
 
 #[test]
 fn the_host_reads_an_id_and_nothing_else() {
-    let traffic = step(2);
-    assert_eq!(traffic.bytes_read, size_of::<i32>());
+    for prompt_len in [SHORT, 200] {
+        assert_eq!(step(2, prompt_len).bytes_read, size_of::<i32>());
+    }
 }
