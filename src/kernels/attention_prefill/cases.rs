@@ -291,6 +291,13 @@ fn cases<B: VlmBackend>() -> Vec<Case<B>> {
         ..of_lengths(heads(2, 1, 64), 3, &[20, 20])
     };
     let view = |view| AttentionProblem::of_views(heads(4, 2, 64), 5, vec![view]);
+    // As many queries as matrix units are used for.
+    let many_queries = |view| AttentionProblem::of_views(heads(4, 2, 64), 40, vec![view]);
+    let many_swapped = AttentionProblem {
+        query_order: Order::Swapped,
+        key_order: Order::Swapped,
+        ..dense(heads(4, 4, 16), 2, 40)
+    };
     let many: Vec<usize> = (0..19).map(|row| 3 + 7 * row % 40).collect();
     vec![
         causal("smollm-135m, 33 new", of_lengths(smollm, 33, &[33])),
@@ -314,8 +321,34 @@ fn cases<B: VlmBackend>() -> Vec<Case<B>> {
         causal("head_dim 16", of_lengths(heads(3, 1, 16), 7, &[18])),
         causal("head_dim 20", of_lengths(heads(4, 2, 20), 5, &[12])),
         causal("head_dim 80", of_lengths(heads(4, 4, 80), 9, &[31])),
+        causal("head_dim 88", of_lengths(heads(2, 2, 88), 40, &[70])),
         causal("head_dim 96", of_lengths(heads(4, 1, 96), 9, &[65])),
         bidirectional("head_dim 128", dense(heads(2, 2, 128), 1, 65)),
+        causal(
+            "40 queries, head_dim 15",
+            of_lengths(heads(2, 2, 15), 40, &[50]),
+        ),
+        causal(
+            "40 queries, head_dim 20",
+            of_lengths(heads(2, 2, 20), 40, &[50]),
+        ),
+        causal(
+            "2 rows, several tiles of queries and of keys",
+            of_lengths(heads(4, 2, 32), 66, &[66, 131]),
+        ),
+        causal(
+            "40 queries, some of which see no key, beside an empty slot",
+            of_lengths(heads(2, 1, 64), 40, &[4, 0, 90]),
+        ),
+        causal(
+            "40 queries, a window over a ring",
+            many_queries(KvView::of_ring(1, 150, 120, 150).with_window(70)),
+        ),
+        causal(
+            "40 queries, a prefix in another slot",
+            many_queries(KvView::of_spans(span(0, 2, 33), span(2, 0, 48))),
+        ),
+        bidirectional("40 queries, all swapped", many_swapped),
         causal(
             "3 rows of their own lengths",
             of_lengths(smollm, 4, &[4, 40, 17]),

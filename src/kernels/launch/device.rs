@@ -4,7 +4,7 @@ use burn::tensor::DType;
 use burn_cubecl::CubeRuntime;
 use burn_cubecl::tensor::CubeTensor;
 use cubecl::client::ComputeClient;
-use cubecl::features::{Plane, TypeUsage};
+use cubecl::features::{MmaConfig, Plane, TypeUsage};
 use cubecl::ir::AddressType;
 
 use crate::kernels::LaunchRefused;
@@ -30,6 +30,9 @@ pub(in crate::kernels) struct DeviceProperties {
     pub(in crate::kernels) max_vector_elements: usize,
     pub(in crate::kernels) has_f16: bool,
     pub(in crate::kernels) has_bf16: bool,
+    /// Whether planes of 32 units multiply tiles of 16 by 16 of this type, with sums in f32.
+    pub(in crate::kernels) multiplies_f16: bool,
+    pub(in crate::kernels) multiplies_bf16: bool,
 }
 
 /// What a strategy is chosen by of a tensor.
@@ -74,6 +77,8 @@ impl DeviceProperties {
             max_vector_elements: hardware.max_vector_size,
             has_f16: has(DType::F16),
             has_bf16: has(DType::BF16),
+            multiplies_f16: multiplies(client, DType::F16),
+            multiplies_bf16: multiplies(client, DType::BF16),
         }
     }
 
@@ -83,6 +88,15 @@ impl DeviceProperties {
             DType::F32 | DType::I32 | DType::U32 => true,
             DType::F16 => self.has_f16,
             DType::BF16 => self.has_bf16,
+            _ => false,
+        }
+    }
+
+    /// Whether the device has matrix units for `dtype` that our kernels use.
+    pub(in crate::kernels) fn multiplies(&self, dtype: DType) -> bool {
+        match dtype {
+            DType::F16 => self.multiplies_f16,
+            DType::BF16 => self.multiplies_bf16,
             _ => false,
         }
     }
@@ -125,4 +139,26 @@ impl DeviceProperties {
         }
         Ok(())
     }
+}
+
+/// Whether planes of 32 units multiply tiles of 16 by 16 of `dtype`, with sums in f32, and find them
+/// in shared memory where they want them. The latter leaves out Vulkan, where nothing has run our
+/// kernels on matrix units yet.
+fn multiplies<R: CubeRuntime>(client: &ComputeClient<R>, dtype: DType) -> bool {
+    let config = MmaConfig {
+        a_type: dtype.into(),
+        b_type: dtype.into(),
+        cd_type: DType::F32.into(),
+        m: 16,
+        n: 16,
+        k: 16,
+    };
+    let properties = client.properties();
+    let features = &properties.features;
+    features.matmul.cmma.contains(&config)
+        && features.alignment
+        && features.plane.contains(Plane::Ops)
+        && features.plane.contains(Plane::Sync)
+        && properties.hardware.plane_size_min == 32
+        && properties.hardware.plane_size_max == 32
 }

@@ -15,6 +15,8 @@ pub(in crate::kernels) const H100: DeviceProperties = DeviceProperties {
     max_vector_elements: usize::MAX,
     has_f16: true,
     has_bf16: true,
+    multiplies_f16: true,
+    multiplies_bf16: true,
 };
 
 pub(in crate::kernels) const LLVMPIPE: DeviceProperties = DeviceProperties {
@@ -43,6 +45,8 @@ pub(in crate::kernels) const WEBGPU: DeviceProperties = DeviceProperties {
     max_vector_elements: 4,
     has_f16: false,
     has_bf16: false,
+    multiplies_f16: false,
+    multiplies_bf16: false,
 };
 
 /// Tensors of f32.
@@ -50,7 +54,7 @@ pub(in crate::kernels) fn operands(count: usize) -> Vec<Operand> {
     vec![operand(DType::F32); count]
 }
 
-fn operand(dtype: DType) -> Operand {
+pub(in crate::kernels) const fn operand(dtype: DType) -> Operand {
     Operand {
         dtype,
         is_addressable: true,

@@ -1,5 +1,6 @@
 //! Which tile, and how many of them.
 
+use super::matrix::{self, MatrixTile};
 use super::tile::Tile;
 use crate::kernels::LaunchRefused;
 use crate::kernels::launch::{DeviceProperties, Grid, Operand};
@@ -14,35 +15,66 @@ pub(super) struct Extent {
     pub(super) head_dim: usize,
 }
 
-/// How the kernel is launched.
+/// How attention is computed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct AttentionStrategy {
-    pub(super) tile: Tile,
+    pub(super) kernel: AttentionKernel,
     pub(super) grid: Grid,
 }
 
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum AttentionKernel {
+    MatrixUnits(MatrixTile),
+    /// On the units that everything else runs on.
+    Units(Tile),
+}
+
 impl AttentionStrategy {
-    /// The first of [`Tile::CANDIDATES`] that the device takes and the rows fill at least half.
+    /// Matrix units where there are some for the type and the rows fill half of their tile; else the
+    /// first of [`Tile::CANDIDATES`] that the device takes and the rows fill at least half.
     pub(super) fn choose(
         extent: Extent,
-        operands: &[Operand],
+        operands: [Operand; 5],
+        width: usize,
         device: &DeviceProperties,
     ) -> Result<Self, LaunchRefused> {
-        device.check_operands(operands)?;
+        device.check_operands(&operands)?;
+        let [query, key, ..] = operands;
+        // Queries of f32 would be rounded to the type of the keys.
+        let is_one_type = query.dtype == key.dtype && device.multiplies(query.dtype);
+        if is_one_type && let Some(chosen) = Self::on_matrix_units(extent, width, device) {
+            return Ok(chosen);
+        }
         let tile = Tile::choose(extent.rows, extent.head_dim, device)?;
         let cubes = extent.rows.div_ceil(tile.rows) * extent.sequences;
         let grid = Grid::folded(cubes, tile.units() as u32, tile.shared_memory_bytes());
         Ok(Self {
-            tile,
+            kernel: AttentionKernel::Units(tile),
             grid: grid.check(device)?,
+        })
+    }
+
+    /// None where the problem or the device is not made for them.
+    fn on_matrix_units(extent: Extent, width: usize, device: &DeviceProperties) -> Option<Self> {
+        let is_filled = 2 * extent.rows >= matrix::ROWS;
+        let tile = MatrixTile::new(extent.head_dim, width).filter(|_| is_filled)?;
+        let cubes = extent.rows.div_ceil(matrix::ROWS) * extent.sequences;
+        let grid = Grid::folded(cubes, tile.units() as u32, tile.shared_memory_bytes());
+        Some(Self {
+            kernel: AttentionKernel::MatrixUnits(tile),
+            grid: grid.check(device).ok()?,
         })
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use burn::tensor::DType;
+
     use super::*;
-    use crate::kernels::launch::tests::{H100, LLVMPIPE, SWIFT_SHADER, WEBGPU, operands};
+    use crate::kernels::launch::tests::{H100, LLVMPIPE, SWIFT_SHADER, WEBGPU, operand};
+
+    const OPERANDS: [Operand; 5] = [operand(DType::F32); 5];
 
     fn tile(extent: [usize; 3], device: &DeviceProperties) -> Result<[usize; 3], LaunchRefused> {
         let [sequences, rows, head_dim] = extent;
@@ -51,8 +83,43 @@ mod tests {
             rows,
             head_dim,
         };
-        let chosen = AttentionStrategy::choose(extent, &operands(5), device)?;
-        Ok([chosen.tile.rows, chosen.tile.lanes, chosen.grid.cubes[0]])
+        let chosen = AttentionStrategy::choose(extent, OPERANDS, 4, device)?;
+        match chosen.kernel {
+            AttentionKernel::MatrixUnits(_) => unreachable!("none multiplies f32"),
+            AttentionKernel::Units(tile) => Ok([tile.rows, tile.lanes, chosen.grid.cubes[0]]),
+        }
+    }
+
+    #[test]
+    fn matrix_units_are_used_for_half_precision_where_the_rows_fill_them() {
+        // Sequences, rows, head_dim; the type of queries and of keys; cubes on matrix units.
+        let half = (DType::F16, DType::F16);
+        let bf16 = (DType::BF16, DType::BF16);
+        let table = [
+            ([16, 577, 64], half, &H100, Some(160)),
+            ([16, 257, 88], bf16, &H100, Some(80)),
+            ([16, 729, 72], half, &H100, Some(192)),
+            ([32, 32, 128], half, &H100, Some(32)),
+            ([32, 31, 128], half, &H100, None),
+            ([16, 640, 256], half, &H100, None),
+            ([16, 577, 64], (DType::F32, DType::F16), &H100, None),
+            ([16, 577, 64], (DType::F32, DType::F32), &H100, None),
+            ([16, 577, 64], half, &LLVMPIPE, None),
+        ];
+        for ([sequences, rows, head_dim], (query, key), device, expected) in table {
+            let extent = Extent {
+                sequences,
+                rows,
+                head_dim,
+            };
+            let operands = [query, key, key, query, DType::U32].map(operand);
+            let chosen = AttentionStrategy::choose(extent, operands, 8, device).expect("it fits");
+            let found = match chosen.kernel {
+                AttentionKernel::MatrixUnits(_) => Some(chosen.grid.cubes[0]),
+                AttentionKernel::Units(_) => None,
+            };
+            assert_eq!(found, expected, "{extent:?} {query:?} {key:?}");
+        }
     }
 
     #[test]
@@ -90,7 +157,7 @@ mod tests {
             rows: 5000,
             head_dim: 64,
         };
-        let chosen = AttentionStrategy::choose(extent, &operands(5), &WEBGPU);
+        let chosen = AttentionStrategy::choose(extent, OPERANDS, 4, &WEBGPU);
         let [x, y, z] = chosen.expect("a grid has two axes").grid.cubes;
         assert!(x.max(y) <= 65_535 && z == 1);
         assert!(x * y >= 64 * 96 * 625);
