@@ -1,5 +1,7 @@
 //! The dry device: it keeps the CUDA text of every launch and runs nothing.
 
+use std::fs;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use burn::tensor::backend::DeviceOps;
@@ -116,16 +118,27 @@ pub(crate) fn emit(
 ///
 /// # Panics
 ///
-/// Panics with a list of all kernels that were refused.
+/// Panics with a list of all kernels that were refused, and where the text of each lies.
 pub(crate) fn assert_compiles(compiler: &Compiler, kernels: &[Arc<EmittedKernel>]) {
     let reports = compiler.check_all(kernels);
     let refusals: Vec<String> = kernels
         .iter()
         .zip(reports)
-        .filter_map(|(kernel, report)| {
+        .enumerate()
+        .filter_map(|(number, (kernel, report))| {
             let reason = report.and_then(|resources| resources.fit(kernel)).err()?;
-            Some(format!("sm_{} {}: {reason}", kernel.arch, kernel.entry))
+            let text = keep_text(kernel, number);
+            Some(format!("{}: {reason}", text.display()))
         })
         .collect();
     assert!(refusals.is_empty(), "{}", refusals.join("\n"));
+}
+
+/// Writes a kernel's text where it can be read and compiled by hand.
+fn keep_text(kernel: &EmittedKernel, number: usize) -> PathBuf {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("refused");
+    fs::create_dir_all(&folder).expect("a folder for the texts of refused kernels");
+    let path = folder.join(format!("sm_{}-{}-{number}.cu", kernel.arch, kernel.entry));
+    fs::write(&path, &kernel.source).expect("a place for the text of a refused kernel");
+    path
 }
