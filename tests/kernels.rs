@@ -8,6 +8,8 @@ mod catalogue;
 #[cfg(any(feature = "wgpu", feature = "cuda"))]
 #[path = "support/device.rs"]
 mod device;
+#[path = "kernels/draws.rs"]
+mod draws;
 #[path = "kernels/edges.rs"]
 mod edges;
 #[cfg(feature = "fusion")]

@@ -12,9 +12,9 @@ use burn_cubecl::{BoolElement, CubeBackend, CubeRuntime, FloatElement, IntElemen
 
 use super::{
     AttentionInputs, AttentionMask, Implementation, KvSpan, KvViews, KvWrites, LaunchRefused,
-    LinearEpilogue, Matrix, RopeAppendInputs, RopeAppended, SplicedRows, TokenIds, VlmBackend,
-    argmax, attention_decode, attention_prefill, embed_and_splice, kv_copy, layer_norm, linear,
-    rms_norm, rope_append, swiglu, trace,
+    LinearEpilogue, Matrix, RopeAppendInputs, RopeAppended, SampleRow, SplicedRows, TokenIds,
+    VlmBackend, argmax, attention_decode, attention_prefill, embed_and_splice, kv_copy, layer_norm,
+    linear, rms_norm, rope_append, sample, swiglu, trace,
 };
 
 impl<R, F, I, BT> VlmBackend for CubeBackend<R, F, I, BT>
@@ -146,6 +146,17 @@ where
         let launched = argmax::cube::launch(&logits, I::dtype());
         or_reference(argmax::NAME, launched, || {
             argmax::reference::run::<Self>(logits)
+        })
+    }
+
+    fn vlm_has_sample_kernel() -> bool {
+        true
+    }
+
+    fn vlm_sample(logits: CubeTensor<R>, rows: &[SampleRow]) -> CubeTensor<R> {
+        let launched = sample::cube::launch(&logits, rows, I::dtype());
+        or_reference(sample::NAME, launched, || {
+            sample::reference::run::<Self>(logits, rows)
         })
     }
 }

@@ -47,6 +47,14 @@ pub enum LaunchRefused {
     /// A tensor is longer than a kernel counts.
     #[error("a tensor of more than 2^32 elements")]
     TooManyElements,
+    /// A vocabulary is larger than a kernel counts.
+    #[error("{vocab_size} tokens, the kernel counts up to {max_vocab_size}")]
+    VocabularyTooLarge {
+        /// Tokens of the vocabulary.
+        vocab_size: usize,
+        /// What the kernel allows.
+        max_vocab_size: usize,
+    },
     /// The device does not compute in a type.
     #[error("the device does not compute in {}", .0.name())]
     NotComputed(DType),

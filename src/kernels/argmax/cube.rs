@@ -20,9 +20,29 @@ fn argmax_kernel<E: Float, I: Int>(
     #[define(E)] _dtype: StorageType,
     #[define(I)] _id_dtype: StorageType,
 ) {
-    let vocab_size = logits.shape(1) as u32;
     let row = row_of_cube(logits.shape(0));
-    let start = row * logits.stride(0);
+    let best = best_of_row::<E>(logits, row * logits.stride(0), units);
+    if UNIT_POS_X == 0 {
+        ids[row] = I::cast_from(best.id);
+    }
+}
+
+/// The most likely token of a row.
+#[derive(CubeType)]
+pub(in crate::kernels) struct Best {
+    pub(in crate::kernels) logit: f32,
+    /// The vocabulary's size where none can be chosen.
+    pub(in crate::kernels) id: u32,
+}
+
+/// The best token of the row that begins at `start`; every unit of the cube must call it.
+#[cube]
+pub(in crate::kernels) fn best_of_row<E: Float>(
+    logits: &Tensor<E>,
+    start: usize,
+    #[comptime] units: u32,
+) -> Best {
+    let vocab_size = logits.shape(1) as u32;
     let mut logit_of = SharedMemory::<f32>::new(comptime!(units as usize));
     let mut id_of = SharedMemory::<u32>::new(comptime!(units as usize));
     let mut nonsense_of = SharedMemory::<u32>::new(comptime!(units as usize));
@@ -61,11 +81,12 @@ fn argmax_kernel<E: Float, I: Int>(
         }
         sync_cube();
     }
-    if UNIT_POS_X == 0 {
-        let is_forbidden = u32::reinterpret(logit_of[0]) == NEGATIVE_INFINITY;
-        let id = select(is_forbidden || nonsense_of[0] != 0u32, vocab_size, id_of[0]);
-        ids[row] = I::cast_from(id);
-    }
+    let is_forbidden = u32::reinterpret(logit_of[0]) == NEGATIVE_INFINITY;
+    let id = select(is_forbidden || nonsense_of[0] != 0u32, vocab_size, id_of[0]);
+    let logit = logit_of[0];
+    // The next shared memory of the kernel may be this one again.
+    sync_cube();
+    Best { logit, id }
 }
 
 /// Whether a logit is NaN or positive infinity.

@@ -31,8 +31,24 @@ pub(in crate::kernels) fn row_of_cube(rows: usize) -> usize {
 /// The sum of `value` over all units of the cube; every one of them must call it.
 #[cube]
 pub(in crate::kernels) fn sum_cube(value: f32, #[comptime] team: Team) -> f32 {
+    let mut parts = new_parts(team);
+    sum_parts(value, &mut parts, team)
+}
+
+/// The shared memory in which [`sum_parts`] works.
+#[cube]
+pub(in crate::kernels) fn new_parts(#[comptime] team: Team) -> SharedMemory<f32> {
+    SharedMemory::<f32>::new(comptime!(team.units as usize))
+}
+
+/// [`sum_cube`] for kernels that need it often: each sum is made in the same `parts`.
+#[cube]
+pub(in crate::kernels) fn sum_parts(
+    value: f32,
+    parts: &mut SharedMemory<f32>,
+    #[comptime] team: Team,
+) -> f32 {
     let units = comptime!(team.units);
-    let mut parts = SharedMemory::<f32>::new(comptime!(units as usize));
     let mut total = 0.0f32;
     match comptime!(team.exchange) {
         Exchange::Planes => {
@@ -60,7 +76,7 @@ pub(in crate::kernels) fn sum_cube(value: f32, #[comptime] team: Team) -> f32 {
             total = parts[0];
         }
     }
-    // The next shared memory of the kernel may be this one again.
+    // The next sum may be made in this memory again.
     sync_cube();
     total
 }

@@ -136,9 +136,23 @@ impl RowWise {
         operands: &[Operand],
         device: &DeviceProperties,
     ) -> Result<Self, LaunchRefused> {
+        Self::of_units([rows, extent], width, 256, bytes, operands, device)
+    }
+
+    /// Rows shared by up to `max_units`, or as many as the device has.
+    pub(in crate::kernels) fn of_units(
+        [rows, extent]: [usize; 2],
+        width: usize,
+        max_units: u32,
+        bytes: usize,
+        operands: &[Operand],
+        device: &DeviceProperties,
+    ) -> Result<Self, LaunchRefused> {
         device.check_operands(operands)?;
+        let max_units = max_units.min(device.max_units).max(32) as usize;
         // A power of two, as [`sum_cube`](crate::kernels::cube::reduce::sum_cube) wants them.
-        let units = (extent / width).next_power_of_two().clamp(32, 256) as u32;
+        let max_units = 1 << max_units.ilog2();
+        let units = (extent / width).next_power_of_two().clamp(32, max_units) as u32;
         let grid = Grid::folded(rows, units, units as usize * bytes).check(device)?;
         let exchange = match device.plane_units {
             Some(plane) if units.is_multiple_of(plane) => Exchange::Planes,

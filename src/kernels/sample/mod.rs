@@ -2,6 +2,8 @@
 
 #[cfg(feature = "testing")]
 pub(super) mod cases;
+#[cfg(feature = "cube")]
+pub(super) mod cube;
 #[cfg(feature = "flex")]
 pub(super) mod flex;
 pub(super) mod reference;

@@ -6,14 +6,10 @@ use burn::tensor::DType;
 use burn_vlm::backend::Cpu;
 use burn_vlm::kernels::Catalogue;
 
-use crate::device::{EmulatedBackend, EmulatedCuda, HostCompiler, Lanes, ThreadOrder};
+use crate::device::{EmulatedBackend, EmulatedCuda, HostCompiler};
 use crate::law::{Outcome, run_entry};
 
 const DTYPES: [DType; 3] = [DType::F32, DType::F16, DType::BF16];
-
-/// Operations without a CUDA kernel: Burn's own run, which lean on the lanes of a warp staying
-/// together.
-const BY_REFERENCE: &[&str] = &["sample"];
 
 #[test]
 fn every_kernel_computes_its_reference_in_both_orders_of_the_threads() {
@@ -26,10 +22,7 @@ fn every_kernel_computes_its_reference_in_both_orders_of_the_threads() {
     let outcomes: Vec<Outcome> = thread::scope(|scope| {
         let runs = entries.map(|(entry, truth)| {
             scope.spawn(move || {
-                let device = match BY_REFERENCE.contains(&entry.name) {
-                    true => EmulatedCuda::new(80, ThreadOrder::Ascending, Lanes::Joined),
-                    false => EmulatedCuda::strict(80),
-                };
+                let device = EmulatedCuda::strict(80);
                 let mut outcome = Outcome::default();
                 run_entry(entry, truth, &device, &DTYPES, &mut outcome);
                 outcome
@@ -46,6 +39,11 @@ fn every_kernel_computes_its_reference_in_both_orders_of_the_threads() {
         outcome.refused.is_empty(),
         "refused by CUDA: {:#?}",
         outcome.refused
+    );
+    assert!(
+        outcome.by_reference.is_empty(),
+        "no CUDA kernel: {:#?}",
+        outcome.by_reference
     );
     outcome.report("emulated CUDA");
 }
