@@ -121,13 +121,18 @@ pub(super) fn load_rows<C: Float, N: Size>(
     #[comptime] tile: Tile,
 ) -> Array<Vector<C, N>> {
     let width = slab.vector_size();
+    // Vectors lie in one piece, so where there are some the last axis is dense.
+    let column = if comptime!(tile.width > 1) {
+        lane(work)
+    } else {
+        lane(work) * slab.stride(3)
+    };
     let mut loaded = Array::<Vector<C, N>>::new(comptime!(tile.loads));
     #[unroll]
     for load in 0..comptime!(tile.loads) {
         let key = min(first + comptime!(load * tile.rows()), work.end - 1);
         let start = start_of_key::<Vector<C, N>>(slab, &work.view, work.kv_head, key);
-        // The last axis is dense, or the width is one.
-        loaded[load] = slab[start / width + lane(work) * slab.stride(3)];
+        loaded[load] = slab[start / width + column];
     }
     loaded
 }

@@ -92,28 +92,31 @@ mod tests {
 
     #[test]
     fn matrix_units_are_used_for_half_precision_where_the_rows_fill_them() {
-        // Sequences, rows, head_dim; the type of queries and of keys; cubes on matrix units.
+        // Sequences, rows, head_dim, width of vectors; the type of queries and of keys; cubes on matrix
+        // units.
         let half = (DType::F16, DType::F16);
         let bf16 = (DType::BF16, DType::BF16);
         let table = [
-            ([16, 577, 64], half, &H100, Some(160)),
-            ([16, 257, 88], bf16, &H100, Some(80)),
-            ([16, 729, 72], half, &H100, Some(192)),
-            ([32, 32, 128], half, &H100, Some(32)),
-            ([32, 31, 128], half, &H100, None),
-            ([16, 640, 256], half, &H100, None),
-            ([16, 577, 64], (DType::F32, DType::F16), &H100, None),
-            ([16, 577, 64], (DType::F32, DType::F32), &H100, None),
-            ([16, 577, 64], half, &LLVMPIPE, None),
+            ([16, 577, 64, 8], half, &H100, Some(160)),
+            ([16, 257, 88, 8], bf16, &H100, Some(80)),
+            ([16, 729, 72, 8], half, &H100, Some(192)),
+            ([32, 32, 128, 8], half, &H100, Some(32)),
+            ([32, 31, 128, 8], half, &H100, None),
+            ([16, 640, 256, 8], half, &H100, None),
+            ([16, 577, 64, 1], half, &H100, None),
+            ([16, 577, 64, 8], (DType::F32, DType::F16), &H100, None),
+            ([16, 577, 64, 8], (DType::F32, DType::F32), &H100, None),
+            ([16, 577, 64, 8], half, &LLVMPIPE, None),
         ];
-        for ([sequences, rows, head_dim], (query, key), device, expected) in table {
+        for ([sequences, rows, head_dim, width], (query, key), device, expected) in table {
             let extent = Extent {
                 sequences,
                 rows,
                 head_dim,
             };
             let operands = [query, key, key, query, DType::U32].map(operand);
-            let chosen = AttentionStrategy::choose(extent, operands, 8, device).expect("it fits");
+            let chosen =
+                AttentionStrategy::choose(extent, operands, width, device).expect("it fits");
             let found = match chosen.kernel {
                 AttentionKernel::MatrixUnits(_) => Some(chosen.grid.cubes[0]),
                 AttentionKernel::Units(_) => None,

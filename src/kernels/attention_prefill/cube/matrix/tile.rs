@@ -34,9 +34,10 @@ pub(in crate::kernels) struct MatrixTile {
 }
 
 impl MatrixTile {
-    /// Where slabs can be read in vectors of `width`; none for a head that is too large.
+    /// Where slabs can be read in vectors of `width`; none for a head that is too large, or whose
+    /// numbers do not lie in vectors: matrix units would wait for them.
     pub(in crate::kernels) fn new(head_dim: usize, width: usize) -> Option<Self> {
-        (head_dim <= MAX_HEAD_DIM).then_some(Self {
+        (head_dim <= MAX_HEAD_DIM && width > 1).then_some(Self {
             head_dim,
             // Rows of shared memory are whole vectors.
             width: width.min(PADDING),
