@@ -253,9 +253,12 @@ impl<'c> Source<'c> {
         let num_rows = self.len() / columns;
         let count = num_rows.min(MAX_SAMPLED_ROWS);
         let mut values: Vec<f32> = zeros(self.first_name(), count * columns)?;
+        let mut downs = Downs::default();
         for (index, target) in values.chunks_exact_mut(columns).enumerate() {
             if let Some(row) = self.row(index * num_rows / count) {
-                row.read_with(checkpoint, &mut |stored| convert(stored, target))?;
+                row.read_with(checkpoint, &mut downs, &mut |stored| {
+                    convert(stored, target)
+                })?;
             }
         }
         Ok(values)

@@ -15,9 +15,9 @@ const REGISTERS: u32 = 65_536;
 /// Registers are handed out to a thread in steps of this many.
 const REGISTER_STEP: u32 = 8;
 /// What the compiler may store and load again of a thread that leaves three quarters of the registers
-/// to other blocks: it moves two numbers to memory rather than take the next step of registers, which
+/// to other blocks: it moves a few numbers to memory rather than take the next step of registers, which
 /// no edit of the kernel talks it out of for all types at once.
-const SPARED_BYTES: u32 = 16;
+const SPARED_BYTES: u32 = 64;
 /// Threads and blocks that a multiprocessor holds at once, on an A100 and an H100.
 const MAX_THREADS: u32 = 2048;
 const MAX_BLOCKS: u32 = 32;
