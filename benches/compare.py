@@ -162,7 +162,8 @@ def question(arguments):
 
 def attention(arguments):
     """Every problem in one process of either side: both check their answers first."""
-    ours = (*arguments.kernels, "--device", arguments.device, "--json", "attention", *arguments.filter, *arguments.ours)
+    ours = (*arguments.kernels, "--device", arguments.device, "--alone", "--json", "-",
+            "--filter", "attention", *arguments.filter, *arguments.ours)
     theirs = peer(arguments, "torch_attention", "--device", arguments.device, "--dtype", *arguments.weights,
                   *(("--filter", *arguments.filter) if arguments.filter else ()))
     return [Program(OURS, "", ours), Program("PyTorch", "", theirs)], ("microseconds",)

@@ -141,7 +141,9 @@ class Rounds:
             self.failed[program.own_key()] = str(error).splitlines()[-1]
             return
         for line in lines:
-            self.take(program.key(line), line, number)
+            # Programs say more than figures, such as what they ran on.
+            if {"error", "timings_ms", *self.names} & line.keys():
+                self.take(program.key(line), line, number)
         self.save()
 
     def take(self, key, line, number):
@@ -151,8 +153,10 @@ class Rounds:
         read = prompt_tokens(line)
         if read is not None and self.prompts.setdefault(key.case, read) != read:
             raise SystemExit(f"{key}: the prompt has {read} tokens, of others {self.prompts[key.case]}")
+        # Before it is kept: what has no figures must not stop the table either.
+        figures = self.figures(line)
         self.taken.setdefault(key, {})[number] = line
-        print(number, key, self.figures(line), file=sys.stderr, flush=True)
+        print(number, key, figures, file=sys.stderr, flush=True)
 
     def figures(self, line):
         return {name: figure(line, name) for name in self.names}

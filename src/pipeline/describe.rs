@@ -5,7 +5,7 @@ use std::path::Path;
 
 use super::load_options::LoadOptions;
 use super::open::{open_preprocess, open_text_processor};
-use crate::error::{Error, Result};
+use crate::error::{CheckpointError, Error, Result};
 use crate::kernels::VlmBackend;
 use crate::models::{ModelSource, ModelSpec, Resemblance};
 use crate::weights::{Checkpoint, LoadReport, MatrixType, WeightOptions, check_module};
@@ -120,9 +120,11 @@ impl ModelDescription {
         };
         self.fit = self.keep(check(MatrixType::AsStored));
         for matrices in TYPES {
-            // A type that the device does not read has no line.
-            if let Ok(report) = check(matrices) {
-                self.memory.push((matrices, report.kept_bytes));
+            match check(matrices) {
+                Ok(report) => self.memory.push((matrices, report.kept_bytes)),
+                // A type that the device does not read has no line.
+                Err(Error::Checkpoint(CheckpointError::WeightType { .. })) => {}
+                Err(error) => self.problems.push(error),
             }
         }
     }

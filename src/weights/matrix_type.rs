@@ -23,8 +23,8 @@ pub enum MatrixType {
     /// encoder are bound by arithmetic, which fewer bits do not make less.
     ///
     /// Rows that are no whole groups are kept as stored too, and what is stored in as few bits or
-    /// fewer; the report names the first. A matrix that [`PackedType::Q4WithMinimum`] holds as well, such as
-    /// one that was of 4 bits before its checkpoint was made, is kept in that.
+    /// fewer; the report names the first. A matrix of a layer that [`PackedType::Q4WithMinimum`] holds as
+    /// well, such as one that was of 4 bits before its checkpoint was made, is kept in that.
     Q8,
     /// As [`Q8`](Self::Q8), with the layers of the decoder in [`PackedType::Q4`]; in
     /// [`PackedType::Q4WithMinimum`] where that halves the squared error of a matrix or better, which half a

@@ -12,7 +12,7 @@ use super::key_map::{KeyMap, Place};
 use super::matrix_type::{MatrixType, Reading};
 use super::near_miss::nearest;
 use super::options::WeightOptions;
-use super::parameters::{Parameter, Parameters, Role};
+use super::parameters::{MatrixUse, Parameter, Parameters, Role};
 use super::report::{LoadReport, MissingParameter, UnusedTensor, WidenedMatrix};
 use super::source::{NamedTensor, Source};
 use crate::error::{CheckpointError, Result};
@@ -99,8 +99,10 @@ impl<'c> Plan<'c> {
             let (stored, columns) = (source.stored_type()?, source.columns);
             let reading = |kept| reads_matrix(kept, columns);
             source.kept = matrices.kept(source.role, stored, columns, reading)?;
+            // What a vocabulary rounds goes straight into the logits.
             if let KeptType::Packed(asked) = source.kept
                 && source.kept != stored
+                && source.role == Role::Matrix(MatrixUse::DecoderLayer)
             {
                 source.kept = better_type(asked, &source.sample(checkpoint)?).into();
             }

@@ -18,8 +18,9 @@ use super::tensor::{Fill, TensorInfo, require_stored_type};
 use crate::error::Result;
 use crate::kernels::{GROUP_LEN, PackedType};
 
-/// Rows that tell what a matrix is like.
-const MAX_SAMPLED_ROWS: usize = 16;
+/// Rows that tell what a matrix is like, and the fewest that tell it of a tensor in it.
+const SAMPLED_ROWS: usize = 16;
+const MIN_SAMPLED_ROWS: usize = 4;
 
 /// All that one parameter is made of.
 #[derive(Clone, Debug)]
@@ -247,21 +248,53 @@ impl<'c> Source<'c> {
         ])
     }
 
-    /// Some of its rows, from all over it: enough to tell what they are like.
+    /// Some of its rows, from all over each tensor in it: enough to tell what they are like.
     pub(super) fn sample(&self, checkpoint: &Checkpoint) -> Result<Vec<f32>> {
         let columns = self.columns.max(1);
-        let num_rows = self.len() / columns;
-        let count = num_rows.min(MAX_SAMPLED_ROWS);
-        let mut values: Vec<f32> = zeros(self.first_name(), count * columns)?;
+        let sampled = self.sampled_rows();
+        let mut values: Vec<f32> = zeros(self.first_name(), sampled.len() * columns)?;
         let mut downs = Downs::default();
-        for (index, target) in values.chunks_exact_mut(columns).enumerate() {
-            if let Some(row) = self.row(index * num_rows / count) {
+        for (index, target) in sampled.into_iter().zip(values.chunks_exact_mut(columns)) {
+            if let Some(row) = self.row(index) {
                 row.read_with(checkpoint, &mut downs, &mut |stored| {
                     convert(stored, target)
                 })?;
             }
         }
         Ok(values)
+    }
+
+    /// Rows from all over, the last of each tensor among them: values may be of another kind than the
+    /// queries beside them, and tokens that were added than those before them.
+    fn sampled_rows(&self) -> Vec<usize> {
+        let columns = self.columns.max(1);
+        let all_rows = self.len() / columns;
+        let mut sampled = Vec::new();
+        for rows in self.rows_of_tensors() {
+            let share = SAMPLED_ROWS * rows.len() / all_rows;
+            let count = share.max(MIN_SAMPLED_ROWS).min(rows.len());
+            // The middle of each part, for rows that repeat with the heads are seldom at one.
+            let middles = (0..count).map(|part| (2 * part + 1) * rows.len() / (2 * count));
+            sampled.extend(middles.map(|row| rows.start + row));
+            sampled.extend(rows.last().filter(|last| sampled.last() != Some(last)));
+        }
+        sampled
+    }
+
+    /// The rows of pieces side by side that are of one tensor.
+    fn rows_of_tensors(&self) -> Vec<Range<usize>> {
+        let mut found: Vec<(Option<&str>, Range<usize>)> = Vec::new();
+        let mut end = 0;
+        for piece in &self.pieces {
+            let name = piece.tensors().next().map(|tensor| tensor.name);
+            let start = end;
+            end += piece.len() / self.columns.max(1);
+            match found.last_mut() {
+                Some((last, rows)) if *last == name => rows.end = end,
+                _ => found.push((name, start..end)),
+            }
+        }
+        found.into_iter().map(|(_, rows)| rows).collect()
     }
 
     /// One row, as a piece of its own.

@@ -217,7 +217,10 @@ impl<B: VlmBackend> Bench<B> {
         });
         for (index, task) in tasks.iter().enumerate() {
             let subject = self.subject(task, KERNEL).to_string();
-            step(index + 1, &subject, &mut || self.measure(task, &limits));
+            step(index + 1, &subject, &mut || {
+                let measured = caught(|| Ok(self.measure(task, &limits)));
+                measured.unwrap_or_else(|error| vec![self.failed(task, KERNEL, error)])
+            });
         }
         report
     }

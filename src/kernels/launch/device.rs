@@ -72,6 +72,7 @@ impl DeviceProperties {
             plane_units: (can_sum && is_fixed).then_some(plane_units),
             multiprocessors: hardware
                 .num_streaming_multiprocessors
+                .filter(|count| *count > 0)
                 .map(|count| count as usize),
             max_vector_bytes: hardware.load_width as usize / 8,
             max_vector_elements: hardware.max_vector_size,

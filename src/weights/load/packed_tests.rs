@@ -187,16 +187,21 @@ fn f32_file<'a>(tensors: impl Iterator<Item = (&'a str, &'a [usize], Vec<f32>)>)
     typed_safetensors(&tensors)
 }
 
-#[test]
-fn what_was_of_four_bits_before_it_was_floats_comes_back_as_it_was() {
-    // 25 rows, of which only some are looked at for the choice.
-    let shape = [25, 64];
+/// Numbers that four bits and a minimum hold.
+fn of_four_bits(count: usize) -> Vec<f32> {
     let element = |index: usize| {
         let group = (index / GROUP_LEN) as f32;
         let code = (index * 7 % GROUP_LEN / 2) as f32;
         0.125 * (1.0 + group) * code - group
     };
-    let values: Vec<f32> = (0..25 * 64).map(element).collect();
+    (0..count).map(element).collect()
+}
+
+#[test]
+fn what_was_of_four_bits_before_it_was_floats_comes_back_as_it_was() {
+    // 25 rows, of which only some are looked at for the choice.
+    let shape = [25, 64];
+    let values = of_four_bits(25 * 64);
     let file = f32_file([("layers.0.weight", &shape[..], values.clone())].into_iter());
     let folder = folder(&[("model.safetensors", &file)]);
     let checkpoint = Checkpoint::open(folder.path()).unwrap();
@@ -207,6 +212,43 @@ fn what_was_of_four_bits_before_it_was_floats_comes_back_as_it_was() {
         assert_eq!(weight.values(), values);
         assert_eq!(report.kept_bytes, 50 * 20);
     }
+}
+
+#[test]
+fn a_small_tensor_in_a_fused_matrix_is_looked_at_too() {
+    let values = (0..2 * 64).map(scattered_number).collect();
+    let tensors = [
+        ("q.weight", &[98, 64][..], of_four_bits(98 * 64)),
+        ("v.weight", &[2, 64][..], values),
+    ];
+    let folder = folder(&[("model.safetensors", &f32_file(tensors.into_iter()))]);
+    let checkpoint = Checkpoint::open(folder.path()).unwrap();
+    let options = WeightOptions::default().with_matrices(MatrixType::Q8);
+    let key_map = KeyMap::new(&[KeyRule::stack(&["q.", "v."], "decoder.layers.0.")]);
+    let module = decoder(vec![linear([100, 64])]);
+    let (model, _) = load_module(module, &checkpoint, &key_map, options).unwrap();
+    let weight = &model.decoder.layers[0].weight;
+    assert_eq!(weight.packed_type(), PackedType::Q8);
+}
+
+#[test]
+fn a_head_stays_in_eight_bits_though_four_would_hold_it() {
+    let model = Model {
+        decoder: LlamaDecoder {
+            layers: vec![linear([6, 64])],
+            lm_head: Some(linear([6, 64])),
+        },
+        encoder: None,
+    };
+    let tensors = ["layers.0.weight", "lm_head.weight"]
+        .map(|name| (name, &[6, 64][..], of_four_bits(6 * 64)));
+    let folder = folder(&[("model.safetensors", &f32_file(tensors.into_iter()))]);
+    let checkpoint = Checkpoint::open(folder.path()).unwrap();
+    let (model, _) = load(model, &checkpoint, MatrixType::Q4);
+    let layer = &model.decoder.layers[0].weight;
+    assert_eq!(layer.packed_type(), PackedType::Q4WithMinimum);
+    let head = model.decoder.lm_head.unwrap();
+    assert_eq!(head.weight.packed_type(), PackedType::Q8);
 }
 
 #[test]
