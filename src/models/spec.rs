@@ -14,9 +14,7 @@ use super::project::Project;
 use super::{FAMILIES, Family, ImageLayout, ModelConfig, llava_authors};
 use crate::error::{ConfigError, Error, Result, visible, visible_line};
 use crate::image::{ImageSize, PreprocessConfig};
-
-/// What tells a folder of an adapter from one of a model.
-const ADAPTER: &str = "adapter_config.json";
+use crate::weights::ADAPTER_CONFIG;
 
 /// The family of a model and its configuration.
 #[derive(Debug, Clone)]
@@ -79,9 +77,9 @@ impl ModelSpec {
     fn of_project(path: &Path) -> Result<Self> {
         let Some(project) = Project::find(path)? else {
             fs::read_dir(path).map_err(Error::io(path))?;
-            let missing = match path.join(ADAPTER).exists() {
+            let missing = match path.join(ADAPTER_CONFIG).exists() {
                 true => format!(
-                    "{ADAPTER} belongs to an adapter, which is loaded with the model that it was \
+                    "{ADAPTER_CONFIG} belongs to an adapter, which is loaded with the model that it was \
                      trained on: see LoadOptions::with_adapter"
                 ),
                 false => "config.json is missing".to_string(),

@@ -119,12 +119,15 @@ impl ModelDescription {
             check_module(&model, checkpoint, &spec.config.key_map, &options)
         };
         self.fit = self.keep(check(MatrixType::AsStored));
+        if self.fit.is_none() {
+            return;
+        }
         for matrices in TYPES {
             match check(matrices) {
                 Ok(report) => self.memory.push((matrices, report.kept_bytes)),
                 // A type that the device does not read has no line.
                 Err(Error::Checkpoint(CheckpointError::WeightType { .. })) => {}
-                Err(error) => self.problems.push(error),
+                Err(error) => return self.problems.push(error),
             }
         }
     }

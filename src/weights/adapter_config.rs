@@ -10,7 +10,8 @@ use serde_json::{Map, Value};
 use crate::error::{CheckpointError, Error, Result};
 use crate::files;
 
-const NAME: &str = "adapter_config.json";
+/// What PEFT calls it, and what tells a folder of an adapter from one of a model.
+pub(crate) const ADAPTER_CONFIG: &str = "adapter_config.json";
 /// Those seen have 1 KiB.
 const MAX_BYTES: u64 = 1 << 20;
 
@@ -63,10 +64,10 @@ impl AdapterConfig {
     /// [`CheckpointError::NoAdapter`] if there is none, [`CheckpointError::Malformed`] if it is
     /// damaged, [`CheckpointError::Unsupported`] if it asks for more than products to be added.
     pub(super) fn read(folder: &Path) -> Result<Self> {
-        let path = folder.join(NAME);
+        let path = folder.join(ADAPTER_CONFIG);
         let no_adapter = || CheckpointError::NoAdapter {
             path: folder.to_path_buf(),
-            looked_for: NAME.to_string(),
+            looked_for: ADAPTER_CONFIG.to_string(),
         };
         if !folder.is_dir() {
             return Err(no_adapter().into());

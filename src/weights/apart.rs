@@ -8,8 +8,10 @@ use burn::tensor::TensorData;
 use super::checkpoint::Checkpoint;
 use super::convert::zeros;
 use super::key_map::KeyMap;
-use super::load::{fill, plan};
+use super::load::{choose_types, fill};
 use super::options::WeightOptions;
+use super::parameters::Parameters;
+use super::plan::Plan;
 use super::source::{LowRank, NamedTensor, Piece, Source};
 use crate::error::Result;
 use crate::kernels::VlmBackend;
@@ -53,7 +55,9 @@ pub(crate) fn load_apart<B: VlmBackend, M: Module<B>>(
     key_map: &KeyMap,
     options: WeightOptions<'_>,
 ) -> Result<LoadedApart<M>> {
-    let (mut plan, device) = plan::<B, M>(blank, checkpoint, key_map, &options)?;
+    let parameters = Parameters::<B>::of(blank);
+    let device = parameters.device.clone();
+    let mut plan = Plan::new(parameters, checkpoint, key_map, &options)?;
     let mut factors = BTreeMap::new();
     for (path, source) in std::mem::take(&mut plan.sources) {
         // Where an adapter saved some of what is fused whole, filling adds its products to the rest.
@@ -63,6 +67,8 @@ pub(crate) fn load_apart<B: VlmBackend, M: Module<B>>(
             factors.insert(path, found);
         }
     }
+    // Of these alone: to choose, rows are read.
+    choose_types::<B>(&mut plan, checkpoint, &options, device.as_ref())?;
     Ok(LoadedApart {
         module: fill(module, checkpoint, &plan, device, None)?,
         replaced: plan.sources.into_keys().collect(),

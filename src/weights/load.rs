@@ -65,7 +65,7 @@ pub(super) fn fill<B: VlmBackend, M: Module<B>>(
     Ok(module)
 }
 
-/// What [`load_module`] would report, without reading a tensor.
+/// What [`load_module`] would report, reading no more than the rows by which bits are chosen.
 ///
 /// # Errors
 ///
@@ -80,7 +80,7 @@ pub(crate) fn check_module<B: VlmBackend, M: Module<B>>(
 }
 
 /// What fills `module`, and the device it is on.
-pub(super) fn plan<'c, B: VlmBackend, M: Module<B>>(
+fn plan<'c, B: VlmBackend, M: Module<B>>(
     module: &M,
     checkpoint: &'c Checkpoint,
     key_map: &KeyMap,
@@ -88,7 +88,19 @@ pub(super) fn plan<'c, B: VlmBackend, M: Module<B>>(
 ) -> Result<(Plan<'c>, Option<B::Device>)> {
     let parameters = Parameters::<B>::of(module);
     let device = parameters.device.clone();
-    let reads_matrix = |kept: KeptType, columns| match (&device, kept) {
+    let mut plan = Plan::new(parameters, checkpoint, key_map, options)?;
+    choose_types::<B>(&mut plan, checkpoint, options, device.as_ref())?;
+    Ok((plan, device))
+}
+
+/// What the parameters of a plan are kept in on `device`.
+pub(super) fn choose_types<B: VlmBackend>(
+    plan: &mut Plan<'_>,
+    checkpoint: &Checkpoint,
+    options: &WeightOptions<'_>,
+    device: Option<&B::Device>,
+) -> Result<()> {
+    let reads_matrix = |kept: KeptType, columns| match (device, kept) {
         (None, _) => Reading::Never,
         (Some(device), KeptType::Floats(weight_type)) => {
             match B::vlm_reads_matrix(device, weight_type.dtype(), columns) {
@@ -100,8 +112,7 @@ pub(super) fn plan<'c, B: VlmBackend, M: Module<B>>(
         (Some(_), KeptType::Packed(_)) if B::vlm_has_packed_kernels() => Reading::Kernel,
         (Some(_), KeptType::Packed(_)) => Reading::Slow,
     };
-    let plan = Plan::new(parameters, checkpoint, key_map, options, &reads_matrix)?;
-    Ok((plan, device))
+    plan.choose_types(checkpoint, options.matrices, &reads_matrix)
 }
 
 /// Whether the device has the types of codes and scales.

@@ -47,6 +47,7 @@ mod tensor;
 mod test_files;
 mod unique_map;
 
+pub(crate) use adapter_config::ADAPTER_CONFIG;
 pub(crate) use apart::{LowRankFactors, load_apart};
 #[cfg(feature = "testing")]
 pub use blocks::BlockType;

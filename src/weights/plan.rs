@@ -35,13 +35,12 @@ impl<'c> Plan<'c> {
     /// # Errors
     ///
     /// [`CheckpointError`] if the parameters do not find their tensors, each of its own, in
-    /// shapes and element types that fit.
+    /// shapes that fit.
     pub(super) fn new<B: Backend>(
         parameters: Parameters<B>,
         checkpoint: &'c Checkpoint,
         key_map: &KeyMap,
         options: &WeightOptions,
-        reads_matrix: &ReadsMatrix<'_>,
     ) -> Result<Self> {
         let mut report = LoadReport {
             kept: parameters.others,
@@ -82,14 +81,12 @@ impl<'c> Plan<'c> {
         report.unused = unused.into_iter().map(unused_tensor).collect();
         require_adapters(checkpoint, &report)?;
         report.require(options.strictness)?;
-        let mut plan = Self { sources, report };
-        plan.choose_types(checkpoint, options.matrices, reads_matrix)?;
-        Ok(plan)
+        Ok(Self { sources, report })
     }
 
     /// What the shapes cannot tell: that the file holds floats, what the device takes them in, and how
     /// few bits serve those that are to be packed.
-    fn choose_types(
+    pub(super) fn choose_types(
         &mut self,
         checkpoint: &Checkpoint,
         matrices: MatrixType,

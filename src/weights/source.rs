@@ -268,7 +268,7 @@ impl<'c> Source<'c> {
     /// queries beside them, and tokens that were added than those before them.
     fn sampled_rows(&self) -> Vec<usize> {
         let columns = self.columns.max(1);
-        let all_rows = self.len() / columns;
+        let all_rows = (self.len() / columns).max(1);
         let mut sampled = Vec::new();
         for rows in self.rows_of_tensors() {
             let share = SAMPLED_ROWS * rows.len() / all_rows;

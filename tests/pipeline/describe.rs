@@ -93,6 +93,12 @@ fn what_opening_refuses_is_a_problem_and_what_it_takes_is_none<B: VlmBackend>() 
         });
     })?;
     ensure!(costly.iter().any(is_costly), "{costly:?}");
+    let misfit = problems("dynamic_rope", |folder| {
+        edit_json(&folder.join("config.json"), |config| {
+            config["intermediate_size"] = json!(8);
+        });
+    })?;
+    assert_eq!(misfit.len(), 1, "told once, not for each type: {misfit:?}");
     let taken = problems("dynamic_rope", |folder| {
         edit_json(&folder.join("config.json"), |config| {
             config["tie_word_embeddings"] = json!(true);

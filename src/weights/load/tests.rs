@@ -248,7 +248,8 @@ fn kept_with_bf16_in_fours(
         _ => Reading::Kernel,
     };
     let parameters = Parameters::of(&model());
-    let plan = Plan::new(parameters, &checkpoint, &key_map(), options, &reads)?;
+    let mut plan = Plan::new(parameters, &checkpoint, &key_map(), options)?;
+    plan.choose_types(&checkpoint, options.matrices, &reads)?;
     let kept = plan.sources.into_iter();
     let kept = kept.map(|(path, source)| (path, source.kept));
     Ok((kept.collect(), plan.report))
