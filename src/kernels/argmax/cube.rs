@@ -10,7 +10,7 @@ use crate::kernels::cube::reduce::row_of_cube;
 use crate::kernels::launch::{DeviceProperties, Operand, RowWise, output};
 
 /// The bits of a forbidden token's logit.
-const NEGATIVE_INFINITY: u32 = 0xFF80_0000;
+pub(in crate::kernels) const NEGATIVE_INFINITY: u32 = 0xFF80_0000;
 
 #[cube(launch)]
 fn argmax_kernel<E: Float, I: Int>(

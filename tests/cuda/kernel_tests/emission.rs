@@ -1,5 +1,5 @@
-//! What the launchers emit, judged by NVIDIA's compiler: no error, no spill, and registers and
-//! shared memory within the device.
+//! What the launchers emit, judged by NVIDIA's compiler: no error, registers and shared memory
+//! within the device, and no spill but what [`Resources::fit`] spares.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -2,13 +2,12 @@
 
 use cubecl::prelude::*;
 
+use crate::kernels::argmax::cube::NEGATIVE_INFINITY;
 use crate::kernels::cube::reduce::{Team, sum_parts};
 
 /// E-folds below the likeliest beyond which a token is never drawn: all of a vocabulary together
 /// would weigh less than rounding loses.
 const FARTHEST: f32 = 80.0;
-/// The bits of a forbidden token's logit.
-const NEGATIVE_INFINITY: u32 = 0xFF80_0000;
 /// The key of a token that is never drawn.
 const NEVER: u32 = u32::MAX;
 
