@@ -44,6 +44,9 @@ struct Arguments {
     answer: AnswerArgs,
     #[command(flatten)]
     pictures: PictureArgs,
+    /// Compiles the kernels before the first question; a CPU has none to compile
+    #[arg(long)]
+    warm_up: bool,
 }
 
 fn main() -> Result<()> {
@@ -52,6 +55,9 @@ fn main() -> Result<()> {
     let empty = AskRequest::<AnyEncodedImage>::new();
     arguments.answer.apply(empty, &arguments.model)?;
     let pipeline = arguments.model.open()?;
+    if arguments.warm_up {
+        eprintln!("{}", model::warm_up(&pipeline)?);
+    }
     let mut chat = Chat::new(&pipeline, &arguments);
     for path in &arguments.images {
         chat.show(path)?;

@@ -4,12 +4,13 @@ mod repository;
 mod warnings;
 
 use std::io::IsTerminal;
+use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::sync::Mutex;
 
 use anyhow::{Context, Result};
 use burn_vlm::weights::MatrixType;
-use burn_vlm::{AnyPipeline, DeviceName, FolderLinks, LoadOptions};
+use burn_vlm::{AnyPipeline, DeviceName, FolderLinks, LoadOptions, WarmUp};
 use clap::{Args, ValueEnum};
 use indicatif::{ProgressBar, ProgressStyle};
 
@@ -69,7 +70,7 @@ impl ModelArgs {
     pub(crate) fn open(&self) -> Result<AnyPipeline> {
         warnings::show();
         let folder = self.folder();
-        let bar = progress_bar();
+        let bar = progress_bar("loading {bar:40} {bytes}/{total_bytes}");
         let shown = Mutex::new(bar.clone());
         let adapters = self.adapter.iter();
         let mut options = adapters
@@ -125,10 +126,24 @@ fn named_folder(argument: &str) -> Result<(String, PathBuf), &'static str> {
     }
 }
 
-fn progress_bar() -> ProgressBar {
+/// Compiles the kernels, with a progress bar where somebody looks.
+#[allow(dead_code, reason = "each program uses its own part of this module")]
+pub(crate) fn warm_up(pipeline: &AnyPipeline) -> Result<WarmUp> {
+    let bar = progress_bar("warming up {bar:40} {pos}/{len} {msg}");
+    let warmed_up = pipeline.warm_up(|progress| {
+        bar.set_length(progress.total_steps as u64);
+        bar.set_position(progress.done_steps as u64);
+        bar.set_message(format!("{:?}", progress.stage));
+        ControlFlow::Continue(())
+    });
+    bar.finish_and_clear();
+    warmed_up.context("cannot warm up")
+}
+
+fn progress_bar(template: &str) -> ProgressBar {
     if !std::io::stderr().is_terminal() {
         return ProgressBar::hidden();
     }
-    let style = ProgressStyle::with_template("loading {bar:40} {bytes}/{total_bytes}");
+    let style = ProgressStyle::with_template(template);
     ProgressBar::new(0).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
 }

@@ -15,6 +15,10 @@ impl VlmBackend for Flex {
         true
     }
 
+    fn vlm_compiles_kernels() -> bool {
+        false
+    }
+
     fn vlm_linear(
         x: FlexTensor,
         weight: Matrix<FlexTensor>,

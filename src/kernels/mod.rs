@@ -117,6 +117,12 @@ pub trait VlmBackend: Backend {
         false
     }
 
+    /// Whether kernels are compiled when they first run, so that
+    /// [warming up](crate::MultimodalPipeline::warm_up) is worth it.
+    fn vlm_compiles_kernels() -> bool {
+        true
+    }
+
     /// See [`linear()`].
     fn vlm_linear(
         x: FloatTensor<Self>,

@@ -23,6 +23,7 @@ mod request;
 mod request_plan;
 mod session;
 mod stream;
+mod warm_up;
 
 pub use answer::{Answer, Timings, Usage};
 #[cfg(any(feature = "flex", feature = "wgpu", feature = "cuda"))]
@@ -37,3 +38,4 @@ pub use multimodal::MultimodalPipeline;
 pub use request::{AskRequest, DEFAULT_MAX_NEW_TOKENS};
 pub use session::{Session, SessionStream};
 pub use stream::AnswerStream;
+pub use warm_up::{WarmUp, WarmUpProgress, WarmUpStage};

@@ -72,3 +72,4 @@ mod streams;
 #[path = "../support/mod.rs"]
 mod support;
 mod threads;
+mod warm_up;

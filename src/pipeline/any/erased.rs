@@ -4,6 +4,7 @@
 
 use std::any::Any;
 use std::fmt::Debug;
+use std::ops::ControlFlow;
 use std::time::Duration;
 
 use super::image::{AnyEncodedImage, AnyImage};
@@ -17,6 +18,7 @@ use crate::pipeline::multimodal::MultimodalPipeline;
 use crate::pipeline::request::AskRequest;
 use crate::pipeline::session::{Session, SessionStream};
 use crate::pipeline::stream::AnswerStream;
+use crate::pipeline::warm_up::{WarmUp, WarmUpProgress};
 use crate::text::{Message, PromptTokens, Tokenizer};
 use crate::weights::LoadReport;
 
@@ -28,6 +30,10 @@ pub(super) trait ErasedPipeline: Any + Debug + Send + Sync {
     fn stream(&self, request: &AskRequest<AnyImage>) -> Result<Box<dyn ErasedStream + '_>>;
     fn ask_batch(&self, requests: &[AskRequest<AnyImage>]) -> Vec<Result<Answer>>;
     fn session(&self) -> Box<dyn ErasedSession>;
+    fn warm_up(
+        &self,
+        progress: &mut dyn FnMut(WarmUpProgress) -> ControlFlow<()>,
+    ) -> Result<WarmUp>;
     fn prompt(&self, request: &AskRequest<AnyImage>) -> Result<PromptTokens>;
     fn adapters(&self) -> Vec<&str>;
     fn spec(&self) -> &ModelSpec;
@@ -61,6 +67,13 @@ impl<B: VlmBackend> ErasedPipeline for MultimodalPipeline<B> {
 
     fn session(&self) -> Box<dyn ErasedSession> {
         Box::new(self.session())
+    }
+
+    fn warm_up(
+        &self,
+        progress: &mut dyn FnMut(WarmUpProgress) -> ControlFlow<()>,
+    ) -> Result<WarmUp> {
+        self.warm_up(progress)
     }
 
     fn prompt(&self, request: &AskRequest<AnyImage>) -> Result<PromptTokens> {

@@ -1,5 +1,6 @@
 //! A pipeline whose backend is chosen at run time.
 
+use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,6 +19,7 @@ use crate::pipeline::answer::Answer;
 use crate::pipeline::describe::ModelDescription;
 use crate::pipeline::load_options::LoadOptions;
 use crate::pipeline::request::AskRequest;
+use crate::pipeline::warm_up::{WarmUp, WarmUpProgress};
 use crate::text::{PromptTokens, Tokenizer};
 use crate::weights::LoadReport;
 
@@ -156,6 +158,19 @@ impl AnyPipeline {
     /// Starts a conversation that keeps its cache from turn to turn.
     pub fn session(&self) -> AnySession {
         AnySession::new(self.clone(), self.pipeline.session())
+    }
+
+    /// Compiles what questions will use. See
+    /// [`MultimodalPipeline::warm_up`](crate::MultimodalPipeline::warm_up).
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn warm_up(
+        &self,
+        mut progress: impl FnMut(WarmUpProgress) -> ControlFlow<()>,
+    ) -> Result<WarmUp> {
+        self.pipeline.warm_up(&mut progress)
     }
 
     /// The prompt of a request as the decoder would read it. See
