@@ -34,6 +34,12 @@ pub(crate) struct ModelArgs {
     /// What linear and embedding weights are kept in
     #[arg(long, value_name = "TYPE", default_value = "as-stored")]
     pub(crate) weights: Weights,
+    /// Reads the weights from a file that `--save-weights` wrote, in place of the model's own
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["adapter", "named_adapter"])]
+    pub(crate) saved_weights: Option<PathBuf>,
+    /// Writes the weights as they are kept into a new file, for `--saved-weights`
+    #[arg(long, value_name = "FILE")]
+    pub(crate) save_weights: Option<PathBuf>,
     /// Folder of a LoRA adapter to merge into the weights; may be given more than once
     #[arg(long, value_name = "DIR")]
     pub(crate) adapter: Vec<PathBuf>,
@@ -89,11 +95,17 @@ impl ModelArgs {
         if let Some(mmproj) = &self.mmproj {
             options = options.with_mmproj(mmproj);
         }
+        if let Some(file) = &self.saved_weights {
+            options = options.with_saved_weights(file);
+        }
         let pipeline = AnyPipeline::open(&folder, self.device, &options);
         bar.finish_and_clear();
         let pipeline = pipeline.with_context(|| format!("cannot open the model in {folder:?}"))?;
         for reason in pipeline.passed_over() {
             eprintln!("passed over {reason}");
+        }
+        if let Some(file) = &self.save_weights {
+            pipeline.save_weights(file)?;
         }
         Ok(pipeline)
     }

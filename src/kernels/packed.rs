@@ -87,7 +87,7 @@ impl PackedType {
     }
 
     /// The type whose rows have so many words and numbers.
-    fn of_row(words: usize, numbers: usize) -> Option<Self> {
+    pub(crate) fn of_row(words: usize, numbers: usize) -> Option<Self> {
         Self::ALL.into_iter().find(|known| {
             let groups = numbers / known.numbers_of_group();
             numbers.is_multiple_of(known.numbers_of_group())

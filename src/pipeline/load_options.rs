@@ -34,6 +34,7 @@ pub struct LoadOptions {
     pub(super) adapters: Vec<PathBuf>,
     pub(super) named_adapters: Vec<(String, PathBuf)>,
     pub(super) eyes: Option<PathBuf>,
+    pub(super) saved_weights: Option<PathBuf>,
     pub(super) progress: Option<Arc<Progress>>,
 }
 
@@ -191,6 +192,15 @@ impl LoadOptions {
         self
     }
 
+    /// Reads the weights from a file that
+    /// [`save_weights`](crate::MultimodalPipeline::save_weights) wrote, in place of the model's own,
+    /// which may be absent then. They are kept as they were, so that nothing is rounded again.
+    #[must_use]
+    pub fn with_saved_weights(mut self, file: impl Into<PathBuf>) -> Self {
+        self.saved_weights = Some(file.into());
+        self
+    }
+
     /// Calls `progress` after every tensor that was loaded.
     #[must_use]
     pub fn with_progress(
@@ -217,6 +227,7 @@ impl fmt::Debug for LoadOptions {
             .field("adapters", &self.adapters)
             .field("named_adapters", &self.named_adapters)
             .field("mmproj", &self.eyes)
+            .field("saved_weights", &self.saved_weights)
             .field("has_progress", &self.progress.is_some())
             .finish()
     }

@@ -24,7 +24,7 @@ use crate::kernels::{self, ALWAYS, GoOn, KernelReport, KernelTrace, VlmBackend};
 use crate::models::{ImageLayout, ModelSpec, VisionLanguageModel};
 use crate::nn::LlamaDecoder;
 use crate::text::{PromptTokens, Tokenizer};
-use crate::weights::LoadReport;
+use crate::weights::{LoadReport, save_module};
 
 /// Answers questions about pictures with one model on one device.
 ///
@@ -107,6 +107,35 @@ impl<B: VlmBackend> MultimodalPipeline<B> {
                 load_time: started.elapsed(),
             }),
         })
+    }
+
+    /// Writes the weights, as they are kept, into a new file for
+    /// [`LoadOptions::with_saved_weights`]: a model that was rounded to `q8` or `q4`, or had adapters
+    /// merged, opens from it without doing that again, on any backend. One tensor at a time is on the
+    /// host. Adapters that stay beside the weights are not written.
+    ///
+    /// # Examples
+    /// ```no_run
+    /// use burn_vlm::weights::MatrixType;
+    /// use burn_vlm::{LoadOptions, MultimodalPipeline, backend::Cpu};
+    ///
+    /// let options = LoadOptions::new().with_weights(MatrixType::Q4);
+    /// let pipeline = MultimodalPipeline::<Cpu>::open("models/llava", &options)?;
+    /// pipeline.save_weights("llava-q4.safetensors")?;
+    ///
+    /// let saved = LoadOptions::new().with_saved_weights("llava-q4.safetensors");
+    /// let again = MultimodalPipeline::<Cpu>::open("models/llava", &saved)?;
+    /// # let _ = again;
+    /// # Ok::<(), burn_vlm::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`CheckpointError::NotWritten`](crate::CheckpointError::NotWritten), also when there is such a
+    /// file already, [`DeviceError::Failed`] when the device does not give a tensor back. What was
+    /// written until then is no file that opens.
+    pub fn save_weights(&self, path: impl AsRef<Path>) -> Result<()> {
+        save_module(&self.inner.parts.model, path.as_ref())
     }
 
     /// Plans a picture of `size`: how it is cut, and what stands for it in a prompt.

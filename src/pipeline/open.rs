@@ -17,7 +17,7 @@ use crate::models::{
 };
 use crate::nn::RopeScaling;
 use crate::text::{ChatTemplate, ConversationTemplate, TEMPLATES, Tokenizer};
-use crate::weights::{Checkpoint, LoadReport, WeightOptions, load_module};
+use crate::weights::{Checkpoint, KeyMap, LoadReport, WeightOptions, load_module};
 
 /// The folder in the model's folder that holds the tokenizer of a projector.
 const QUESTION_TOKENIZER: &str = "qformer_tokenizer";
@@ -65,7 +65,7 @@ impl<B: VlmBackend> ModelParts<B> {
             spec.config
                 .require_affordable_tiles(max_tiles, options.size_allowance.0)?;
         }
-        let mut checkpoint = source.into_checkpoint(&spec)?;
+        let mut checkpoint = open_weights(source, &mut spec, options)?;
         spec.config.settle_head(&checkpoint)?;
         for adapter in &options.adapters {
             checkpoint.add_adapter(adapter)?;
@@ -90,6 +90,29 @@ impl<B: VlmBackend> ModelParts<B> {
             load_report,
         })
     }
+}
+
+/// The model's own weights, or those that were saved of it, whose names are the paths of parameters.
+fn open_weights(
+    source: ModelSource,
+    spec: &mut ModelSpec,
+    options: &LoadOptions,
+) -> Result<Checkpoint> {
+    let Some(path) = &options.saved_weights else {
+        return source.into_checkpoint(spec);
+    };
+    let named = options.named_adapters.iter().map(|(_, folder)| folder);
+    if let Some(adapter) = options.adapters.iter().chain(named).next() {
+        const SUPPORTED: &str = "adapters that are merged before the weights are saved";
+        return Err(ConfigError::Unsupported {
+            field: "adapter of saved weights".to_string(),
+            found: adapter.display().to_string(),
+            supported: vec![SUPPORTED.to_string()],
+        }
+        .into());
+    }
+    spec.config.key_map = KeyMap::default();
+    Checkpoint::open_saved(path)
 }
 
 /// What the caller decides and no file says.

@@ -8,8 +8,8 @@ use burn::tensor::f16;
 
 use super::checkpoint::Checkpoint;
 use super::convert::Weight;
-use super::element::WeightType;
-use super::shards::{ShardWriter, TensorToWrite, plan_shards};
+use super::element::ElementType;
+use super::shards::{ShardWriter, TensorToWrite, plan_shards, shard_name};
 use super::source::NamedTensor;
 use super::tensor::require_stored_type;
 use crate::error::{CheckpointError, Error, Result};
@@ -104,15 +104,16 @@ pub fn apply_delta(
     };
     let mut index = BTreeMap::new();
     for (position, shard) in shards.iter().enumerate() {
-        let mut writer = ShardWriter::create(target, position, shards.len(), shard)?;
+        let name = shard_name(position, shards.len());
+        let mut writer = ShardWriter::create(&target.join(&name), shard)?;
         for tensor in *shard {
             let sum = sum_of(tensor)?;
-            report.sum += match tensor.weight_type {
-                WeightType::F16 => sum.write::<f16>(&mut writer)?,
-                WeightType::BF16 => sum.write::<burn::tensor::bf16>(&mut writer)?,
-                WeightType::F32 => sum.write::<f32>(&mut writer)?,
+            report.sum += match tensor.element_type {
+                ElementType::F16 => sum.write::<f16>(&mut writer)?,
+                ElementType::BF16 => sum.write::<burn::tensor::bf16>(&mut writer)?,
+                _ => sum.write::<f32>(&mut writer)?,
             };
-            index.insert(tensor.name.clone(), writer.name().to_string());
+            index.insert(tensor.name.clone(), name.clone());
         }
         writer.finish()?;
     }
@@ -126,7 +127,7 @@ fn tensors_to_write(delta: &Checkpoint) -> Result<Vec<TensorToWrite>> {
         Ok(TensorToWrite {
             name: name.to_string(),
             shape: info.shape().to_vec(),
-            weight_type: require_stored_type(name, info)?.float_type(),
+            element_type: require_stored_type(name, info)?.float_type().element_type(),
         })
     };
     tensors.map(to_write).collect()

@@ -40,6 +40,7 @@ mod plan;
 mod pytorch;
 mod report;
 mod safetensors;
+mod saved;
 mod shards;
 mod source;
 mod tensor;
@@ -68,5 +69,6 @@ pub use matrix_type::MatrixType;
 pub use options::ProgressCallback;
 pub use options::{LoadProgress, Strictness, WeightOptions};
 pub use report::{LoadReport, MismatchedParameter, MissingParameter, UnusedTensor, WidenedMatrix};
+pub(crate) use saved::save_module;
 #[cfg(feature = "testing")]
 pub use tensor::{StoredTensor, TensorInfo};

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Map, json};
 
-use super::element::WeightType;
+use super::element::ElementType;
 use crate::error::{CheckpointError, Result};
 
 /// A header is padded to a multiple of this, so that the tensors behind it are aligned.
@@ -18,13 +18,13 @@ const ALIGNMENT: usize = 8;
 pub(super) struct TensorToWrite {
     pub(super) name: String,
     pub(super) shape: Vec<usize>,
-    pub(super) weight_type: WeightType,
+    pub(super) element_type: ElementType,
 }
 
 impl TensorToWrite {
     fn len_bytes(&self) -> u64 {
         let elements: usize = self.shape.iter().product();
-        (elements * self.weight_type.dtype().size()) as u64
+        (elements * self.element_type.size_bytes()) as u64
     }
 }
 
@@ -43,28 +43,26 @@ pub(super) fn plan_shards(tensors: &[TensorToWrite], max_bytes: u64) -> Vec<&[Te
     shards
 }
 
+/// What file `position` of `num_shards` is called.
+pub(super) fn shard_name(position: usize, num_shards: usize) -> String {
+    format!("model-{:05}-of-{num_shards:05}.safetensors", position + 1)
+}
+
 /// One file that is being written.
 #[derive(Debug)]
 pub(super) struct ShardWriter {
     file: BufWriter<File>,
     path: PathBuf,
-    name: String,
 }
 
 impl ShardWriter {
-    /// Begins file `position` of `num_shards` in `folder`; the values of `tensors` follow in order.
+    /// Begins a file; the values of `tensors` follow in order.
     ///
     /// # Errors
     ///
     /// [`CheckpointError::NotWritten`], also if there is such a file already.
-    pub(super) fn create(
-        folder: &Path,
-        position: usize,
-        num_shards: usize,
-        tensors: &[TensorToWrite],
-    ) -> Result<Self> {
-        let name = format!("model-{:05}-of-{num_shards:05}.safetensors", position + 1);
-        let mut writer = Self::open(folder, name)?;
+    pub(super) fn create(path: &Path, tensors: &[TensorToWrite]) -> Result<Self> {
+        let mut writer = Self::open(path)?;
         let mut header = header(tensors).to_string().into_bytes();
         header.resize(header.len().next_multiple_of(ALIGNMENT), b' ');
         writer.write(&(header.len() as u64).to_le_bytes())?;
@@ -84,13 +82,9 @@ impl ShardWriter {
     ) -> Result<()> {
         let total_size: u64 = tensors.iter().map(TensorToWrite::len_bytes).sum();
         let index = json!({"metadata": {"total_size": total_size}, "weight_map": weight_map});
-        let mut writer = Self::open(folder, "model.safetensors.index.json".to_string())?;
+        let mut writer = Self::open(&folder.join("model.safetensors.index.json"))?;
         writer.write(format!("{index:#}\n").as_bytes())?;
         writer.finish()
-    }
-
-    pub(super) fn name(&self) -> &str {
-        &self.name
     }
 
     pub(super) fn write(&mut self, bytes: &[u8]) -> Result<()> {
@@ -103,11 +97,11 @@ impl ShardWriter {
         flushed.map_err(CheckpointError::write(&self.path))
     }
 
-    fn open(folder: &Path, name: String) -> Result<Self> {
-        let path = folder.join(&name);
-        let file = OpenOptions::new().write(true).create_new(true).open(&path);
-        let file = BufWriter::new(file.map_err(CheckpointError::write(&path))?);
-        Ok(Self { file, path, name })
+    fn open(path: &Path) -> Result<Self> {
+        let file = OpenOptions::new().write(true).create_new(true).open(path);
+        let file = BufWriter::new(file.map_err(CheckpointError::write(path))?);
+        let path = path.to_path_buf();
+        Ok(Self { file, path })
     }
 }
 
@@ -118,7 +112,7 @@ fn header(tensors: &[TensorToWrite]) -> serde_json::Value {
     for tensor in tensors {
         let end = start + tensor.len_bytes();
         let entry = json!({
-            "dtype": tensor.weight_type.name().to_uppercase(),
+            "dtype": tensor.element_type.name(),
             "shape": tensor.shape,
             "data_offsets": [start, end],
         });

@@ -66,6 +66,7 @@ mod reference;
 mod report;
 mod requests;
 mod sampling;
+mod saved;
 mod sessions;
 mod settings;
 mod streams;

@@ -5,6 +5,7 @@
 use std::any::Any;
 use std::fmt::Debug;
 use std::ops::ControlFlow;
+use std::path::Path;
 use std::time::Duration;
 
 use super::image::{AnyEncodedImage, AnyImage};
@@ -34,6 +35,7 @@ pub(super) trait ErasedPipeline: Any + Debug + Send + Sync {
         &self,
         progress: &mut dyn FnMut(WarmUpProgress) -> ControlFlow<()>,
     ) -> Result<WarmUp>;
+    fn save_weights(&self, path: &Path) -> Result<()>;
     fn prompt(&self, request: &AskRequest<AnyImage>) -> Result<PromptTokens>;
     fn adapters(&self) -> Vec<&str>;
     fn spec(&self) -> &ModelSpec;
@@ -74,6 +76,10 @@ impl<B: VlmBackend> ErasedPipeline for MultimodalPipeline<B> {
         progress: &mut dyn FnMut(WarmUpProgress) -> ControlFlow<()>,
     ) -> Result<WarmUp> {
         self.warm_up(progress)
+    }
+
+    fn save_weights(&self, path: &Path) -> Result<()> {
+        self.save_weights(path)
     }
 
     fn prompt(&self, request: &AskRequest<AnyImage>) -> Result<PromptTokens> {

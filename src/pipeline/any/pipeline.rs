@@ -173,6 +173,16 @@ impl AnyPipeline {
         self.pipeline.warm_up(&mut progress)
     }
 
+    /// Writes the weights, as they are kept, into a new file. See
+    /// [`MultimodalPipeline::save_weights`](crate::MultimodalPipeline::save_weights).
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn save_weights(&self, path: impl AsRef<Path>) -> Result<()> {
+        self.pipeline.save_weights(path.as_ref())
+    }
+
     /// The prompt of a request as the decoder would read it. See
     /// [`MultimodalPipeline::prompt`](crate::MultimodalPipeline::prompt).
     ///
