@@ -30,6 +30,23 @@ impl Fault {
     }
 }
 
+/// What is to fail on a thread, and whether something has.
+#[cfg(feature = "flex")]
+pub(super) type Pending = (Option<(usize, Fault)>, bool);
+
+/// Takes what is to fail away from this thread, for another.
+#[cfg(feature = "flex")]
+pub(super) fn take() -> Pending {
+    (ARMED.take(), HAS_FAILED.take())
+}
+
+/// Gives this thread what was taken from another.
+#[cfg(feature = "flex")]
+pub(super) fn put((armed, has_failed): Pending) {
+    ARMED.set(armed);
+    HAS_FAILED.set(has_failed);
+}
+
 /// Counts an operation, and fails where its turn has come.
 pub(super) fn count() {
     match ARMED.take() {

@@ -6,8 +6,8 @@ use burn_flex::{Flex, FlexTensor};
 use super::{
     AttentionInputs, AttentionMask, Implementation, KvSpan, KvViews, KvWrites, LaunchRefused,
     LinearEpilogue, Matrix, RopeAppendInputs, RopeAppended, SampleRow, SplicedRows, TokenIds,
-    VlmBackend, argmax, attention_decode, attention_prefill, embed_and_splice, kv_copy, layer_norm,
-    linear, rms_norm, rope_append, sample, swiglu, trace,
+    VlmBackend, argmax, attention_decode, attention_prefill, cpu, embed_and_splice, kv_copy,
+    layer_norm, linear, rms_norm, rope_append, sample, swiglu, trace,
 };
 
 impl VlmBackend for Flex {
@@ -17,6 +17,10 @@ impl VlmBackend for Flex {
 
     fn vlm_compiles_kernels() -> bool {
         false
+    }
+
+    fn vlm_in_team<R: Send>(work: impl FnOnce() -> R + Send) -> R {
+        cpu::team::run(work)
     }
 
     fn vlm_linear(

@@ -123,6 +123,12 @@ pub trait VlmBackend: Backend {
         true
     }
 
+    /// Runs `work`, which calls many of these operations one behind another. The CPU's team of threads
+    /// runs it among itself: so it comes together once, and not for every operation.
+    fn vlm_in_team<R: Send>(work: impl FnOnce() -> R + Send) -> R {
+        work()
+    }
+
     /// See [`linear()`].
     fn vlm_linear(
         x: FloatTensor<Self>,

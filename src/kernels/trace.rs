@@ -126,6 +126,16 @@ pub(super) fn ran(kernel: &'static str, by: Implementation) {
     });
 }
 
+/// Notes what ran on another thread, for this one.
+#[cfg(feature = "flex")]
+pub(super) fn ran_elsewhere(report: KernelReport) {
+    OPEN.with_borrow_mut(|open| {
+        if let Some(open) = open.last_mut() {
+            open.merge(report);
+        }
+    });
+}
+
 /// Notes that `kernel` was refused and the reference answers instead.
 #[cfg(any(feature = "cube", feature = "flex"))]
 pub(super) fn fell_back(kernel: &'static str, refused: &LaunchRefused) {

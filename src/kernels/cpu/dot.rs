@@ -11,6 +11,29 @@ use super::{Element, Simd, StridedRows};
 /// The most lanes of any tier.
 const MAX_LANES: usize = 16;
 
+/// Bytes that memory gives at once.
+pub(super) const CACHE_LINE: usize = 64;
+
+/// Bytes that are on their way from memory while as many are multiplied.
+const IN_FLIGHT: usize = 4096;
+
+/// From a tile of rows, of which these are the first bytes, to what is multiplied soon. Rows begin where
+/// the one before ends, so the processor's own prefetcher loses them at every tile: it needs to be told.
+#[inline(always)]
+pub(super) fn bytes_ahead<E, const ROWS: usize>(rows: &[&[E]; ROWS]) -> usize {
+    let tile = match rows.as_slice() {
+        [first, second, ..] => {
+            let stride = second.as_ptr().addr().wrapping_sub(first.as_ptr().addr());
+            stride.wrapping_mul(ROWS)
+        }
+        _ => rows.iter().map(|row| size_of_val(*row)).sum(),
+    };
+    match tile < IN_FLIGHT {
+        true => 4 * tile,
+        false => tile,
+    }
+}
+
 /// `sums[i][j]`, the dot product of `rows[i]` and `columns[j]`.
 ///
 /// The sums stay in registers: `ROWS * COLUMNS` of them, besides one for each column and one for
@@ -31,10 +54,21 @@ pub(in crate::kernels) fn dot_tile<S: Simd, E: Element, const ROWS: usize, const
     for column in columns {
         assert_eq!(column.len(), len, "columns have one length");
     }
+    let ahead = bytes_ahead(&rows);
     let mut sums = [[simd.splat(0.0); COLUMNS]; ROWS];
     let whole = len - len % S::LANES;
     let mut at = 0;
     while at < whole {
+        if (at * size_of::<E>()).is_multiple_of(CACHE_LINE) {
+            for row in &rows {
+                simd.prefetch(
+                    row.as_ptr()
+                        .wrapping_add(at)
+                        .cast::<u8>()
+                        .wrapping_add(ahead),
+                );
+            }
+        }
         let mut loaded = [simd.splat(0.0); COLUMNS];
         for (vector, column) in loaded.iter_mut().zip(&columns) {
             // SAFETY: `at + LANES <= len`, the length of every column.

@@ -13,6 +13,7 @@ mod packed_rows;
 mod rows;
 mod simd;
 mod strided_rows;
+pub(super) mod team;
 mod tier;
 mod tokens;
 

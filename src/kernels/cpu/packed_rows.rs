@@ -16,7 +16,8 @@ use burn::tensor::DType;
 use burn_flex::FlexTensor;
 use half::f16;
 
-use super::dot::add_lanes;
+use super::dot::{CACHE_LINE, add_lanes, bytes_ahead};
+use super::simd::widen_f16;
 use super::{MatrixRows, Simd, StridedRows, matrix_rows, no_kernel_for};
 use crate::kernels::{GROUP_LEN, LaunchRefused, PackedMatrix};
 
@@ -30,6 +31,9 @@ const MAX_LANES: usize = 16;
 /// Groups whose numbers are widened at once, ahead of their codes.
 const BLOCK_GROUPS: usize = 16;
 
+/// Bytes behind the numbers of a row that are needed soon: see [`bytes_ahead`].
+const NUMBERS_AHEAD: usize = 512;
+
 /// Codes of one width.
 pub(in crate::kernels) trait Codes: Copy + Send + Sync {
     /// Bytes of a group.
@@ -41,11 +45,15 @@ pub(in crate::kernels) trait Codes: Copy + Send + Sync {
     /// The code of an element of a group.
     fn code(group: &[u8], at: usize) -> f32;
 
-    /// `GROUP_LEN / S::LANES` vectors of codes.
+    /// `GROUP_LEN / S::LANES` vectors of elements: codes times the scale, plus the minimum.
     ///
     /// # Safety
     /// `group` must be [`BYTES`](Self::BYTES) that are readable.
-    unsafe fn load<S: Simd>(simd: S, group: *const u8) -> [S::Vector; MAX_VECTORS];
+    unsafe fn widen<S: Simd>(
+        simd: S,
+        group: *const u8,
+        numbers: [f32; 2],
+    ) -> [S::Vector; MAX_VECTORS];
 }
 
 /// Signed bytes.
@@ -65,11 +73,18 @@ impl Codes for Bytes {
     }
 
     #[inline(always)]
-    unsafe fn load<S: Simd>(simd: S, group: *const u8) -> [S::Vector; MAX_VECTORS] {
-        let mut vectors = [simd.splat(0.0); MAX_VECTORS];
+    unsafe fn widen<S: Simd>(
+        simd: S,
+        group: *const u8,
+        [scale, _]: [f32; 2],
+    ) -> [S::Vector; MAX_VECTORS] {
+        // Codes around zero have no minimum, and nothing is read for it.
+        let (scale, zero) = (simd.splat(scale), simd.splat(0.0));
+        let mut vectors = [zero; MAX_VECTORS];
         for (index, vector) in vectors.iter_mut().take(GROUP_LEN / S::LANES).enumerate() {
             // SAFETY: the vectors together are a group, by the contract.
-            *vector = unsafe { simd.load_i8(group.add(index * S::LANES).cast()) };
+            let codes = unsafe { simd.load_i8(group.add(index * S::LANES).cast()) };
+            *vector = simd.mul_add(codes, scale, zero);
         }
         vectors
     }
@@ -89,12 +104,17 @@ impl Codes for HalfBytes {
     }
 
     #[inline(always)]
-    unsafe fn load<S: Simd>(simd: S, group: *const u8) -> [S::Vector; MAX_VECTORS] {
+    unsafe fn widen<S: Simd>(
+        simd: S,
+        group: *const u8,
+        numbers: [f32; 2],
+    ) -> [S::Vector; MAX_VECTORS] {
         let mut vectors = [simd.splat(0.0); MAX_VECTORS];
         let half = Self::BYTES / S::LANES;
         for index in 0..half {
             // SAFETY: the loads together are a group, by the contract.
-            let [lower, upper] = unsafe { simd.load_half_bytes(group.add(index * S::LANES)) };
+            let [lower, upper] =
+                unsafe { simd.load_scaled_half_bytes(group.add(index * S::LANES), numbers) };
             vectors[index] = lower;
             vectors[half + index] = upper;
         }
@@ -163,9 +183,10 @@ impl<'a, C: Codes> PackedRows<'a, C> {
     fn numbers_of(&self, row: usize, group: usize) -> [f32; 2] {
         let numbers = self.numbers.row(row);
         if self.has_minimums() {
-            return [2 * group, 2 * group + 1].map(|at| numbers[at].to_f32());
+            let [scale, minimum] = [numbers[2 * group], numbers[2 * group + 1]];
+            return [widen_f16(scale.to_bits()), widen_f16(minimum.to_bits())];
         }
-        let scale = numbers[group].to_f32();
+        let scale = widen_f16(numbers[group].to_bits());
         [scale, C::ZERO * scale]
     }
 
@@ -174,6 +195,13 @@ impl<'a, C: Codes> PackedRows<'a, C> {
     fn block<S: Simd>(&self, simd: S, row: usize, first: usize) -> Block {
         let mut block = Block::EMPTY;
         let numbers = self.numbers.row(row);
+        simd.prefetch(
+            numbers
+                .as_ptr_range()
+                .end
+                .cast::<u8>()
+                .wrapping_add(NUMBERS_AHEAD),
+        );
         if self.has_minimums() {
             let mut pairs = [0.0; 2 * BLOCK_GROUPS];
             widen_into(simd, &numbers[2 * first..], &mut pairs);
@@ -189,27 +217,6 @@ impl<'a, C: Codes> PackedRows<'a, C> {
             *minimum = C::ZERO * *scale;
         }
         block
-    }
-
-    /// The elements of a group with these codes.
-    ///
-    /// # Safety
-    /// `codes` must be `C::BYTES` that are readable.
-    #[inline(always)]
-    unsafe fn widened<S: Simd>(
-        simd: S,
-        codes: *const u8,
-        [scale, minimum]: [f32; 2],
-    ) -> [S::Vector; MAX_VECTORS] {
-        // SAFETY: the contract is the same.
-        let mut vectors = unsafe { C::load(simd, codes) };
-        let scale = simd.splat(scale);
-        // Codes around zero have no minimum, and then nothing is read for it.
-        let minimum = simd.splat(if C::ZERO == 0.0 { 0.0 } else { minimum });
-        for vector in vectors.iter_mut().take(GROUP_LEN / S::LANES) {
-            *vector = simd.mul_add(*vector, scale, minimum);
-        }
-        vectors
     }
 }
 
@@ -289,7 +296,7 @@ impl<C: Codes> MatrixRows for PackedRows<'_, C> {
         let numbers = self.numbers_of(row, group);
         let codes = &self.codes.row(row)[group * C::BYTES..][..C::BYTES];
         // SAFETY: the slice is a group.
-        let vectors = unsafe { Self::widened(simd, codes.as_ptr(), numbers) };
+        let vectors = unsafe { C::widen(simd, codes.as_ptr(), numbers) };
         vectors[at % GROUP_LEN / S::LANES]
     }
 
@@ -308,7 +315,7 @@ impl<C: Codes> MatrixRows for PackedRows<'_, C> {
         for (codes, index) in rows.iter_mut().zip(first..) {
             *codes = self.codes.row(index);
         }
-        let groups = self.groups();
+        let (groups, ahead) = (self.groups(), bytes_ahead(&rows));
         let mut sums = [[simd.splat(0.0); COLUMNS]; ROWS];
         for start in (0..groups).step_by(BLOCK_GROUPS) {
             // The last block reaches back, so that all of it is there.
@@ -319,12 +326,18 @@ impl<C: Codes> MatrixRows for PackedRows<'_, C> {
                 *block = self.block(simd, row, base);
             }
             for group in start..groups.min(start + BLOCK_GROUPS) {
+                if (group * C::BYTES).is_multiple_of(CACHE_LINE) {
+                    for codes in &rows {
+                        let place = codes.as_ptr().wrapping_add(group * C::BYTES);
+                        simd.prefetch(place.wrapping_add(ahead));
+                    }
+                }
                 for ((codes, block), sums) in rows.iter().zip(&blocks).zip(&mut sums) {
                     let numbers = block.numbers_of(group - base);
                     // SAFETY: a row has `groups` groups of `BYTES`.
                     let vectors = unsafe {
                         let codes = codes.as_ptr().add(group * C::BYTES);
-                        Self::widened(simd, codes, numbers)
+                        C::widen(simd, codes, numbers)
                     };
                     let vectors = vectors.iter().take(GROUP_LEN / S::LANES).enumerate();
                     for (index, vector) in vectors {

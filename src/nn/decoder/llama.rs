@@ -176,12 +176,14 @@ impl<B: VlmBackend> LlamaDecoder<B> {
         place: impl Into<CachePlace>,
         logits_for: LogitsFor,
     ) -> Result<Option<Tensor<B, 2>>, CacheFull> {
-        let [seq_len, _] = embeds.dims();
-        let hidden = self.forward(embeds, cache, &[place.into()], seq_len)?;
-        Ok(match logits_for {
-            LogitsFor::Nothing => None,
-            LogitsFor::Last => Some(self.logits(hidden.slice_dim(0, seq_len - 1..seq_len))),
-            LogitsFor::All => Some(self.logits(hidden)),
+        let ([seq_len, _], places) = (embeds.dims(), [place.into()]);
+        B::vlm_in_team(|| {
+            let hidden = self.forward(embeds, cache, &places, seq_len)?;
+            Ok(match logits_for {
+                LogitsFor::Nothing => None,
+                LogitsFor::Last => Some(self.logits(hidden.slice_dim(0, seq_len - 1..seq_len))),
+                LogitsFor::All => Some(self.logits(hidden)),
+            })
         })
     }
 
@@ -203,8 +205,10 @@ impl<B: VlmBackend> LlamaDecoder<B> {
         places: &[impl Into<CachePlace> + Copy],
     ) -> Result<Tensor<B, 2>, CacheFull> {
         let places: Vec<CachePlace> = places.iter().map(|place| (*place).into()).collect();
-        let hidden = self.forward(embeds, cache, &places, 1)?;
-        Ok(self.logits(hidden))
+        B::vlm_in_team(|| {
+            let hidden = self.forward(embeds, cache, &places, 1)?;
+            Ok(self.logits(hidden))
+        })
     }
 
     fn forward(

@@ -56,6 +56,25 @@ pub(in crate::kernels) unsafe trait Simd: Copy {
     /// They must be readable.
     unsafe fn load_half_bytes(self, source: *const u8) -> [Self::Vector; 2];
 
+    /// As [`load_half_bytes`](Self::load_half_bytes), each number times `scale`, plus `minimum`.
+    ///
+    /// # Safety
+    /// As there.
+    #[inline(always)]
+    unsafe fn load_scaled_half_bytes(
+        self,
+        source: *const u8,
+        [scale, minimum]: [f32; 2],
+    ) -> [Self::Vector; 2] {
+        // SAFETY: the contract is the same.
+        let [lower, upper] = unsafe { self.load_half_bytes(source) };
+        let (scale, minimum) = (self.splat(scale), self.splat(minimum));
+        [
+            self.mul_add(lower, scale, minimum),
+            self.mul_add(upper, scale, minimum),
+        ]
+    }
+
     /// Writes `LANES` numbers from `target` on.
     ///
     /// # Safety
@@ -70,6 +89,9 @@ pub(in crate::kernels) unsafe trait Simd: Copy {
     /// # Panics
     /// If there are fewer than `LANES` vectors.
     unsafe fn store_transposed(self, square: &[Self::Vector], target: *mut f32, stride: usize);
+
+    /// Asks for the cache line at `place`, which need not be there.
+    fn prefetch(self, place: *const u8);
 
     /// `a * b + c`, rounded once where the processor can.
     fn mul_add(self, a: Self::Vector, b: Self::Vector, c: Self::Vector) -> Self::Vector;
@@ -159,6 +181,9 @@ unsafe impl Simd for Scalar {
     }
 
     #[inline(always)]
+    fn prefetch(self, _place: *const u8) {}
+
+    #[inline(always)]
     fn mul_add(self, a: [f32; 8], b: [f32; 8], mut c: [f32; 8]) -> [f32; 8] {
         // Not `f32::mul_add`: without the instruction that is a library call for each lane.
         for lane in 0..8 {
@@ -175,7 +200,7 @@ unsafe impl Simd for Scalar {
 
 /// An f16, without a branch or the conversion instruction, so that it vectorises anywhere.
 #[inline(always)]
-fn widen_f16(bits: u16) -> f32 {
+pub(in crate::kernels::cpu) fn widen_f16(bits: u16) -> f32 {
     let magnitude = u32::from(bits & 0x7fff) << 13;
     // Rebiases the exponent; exact for subnormal numbers too, since the multiplier is a power of 2.
     let finite = f32::from_bits(magnitude) * f32::from_bits((127 + 112) << 23);

@@ -3,11 +3,11 @@
 #![expect(unsafe_code, reason = "vector instructions")]
 
 use std::arch::x86_64::{
-    __m128, __m256, __m512, _mm_add_ps, _mm_loadl_epi64, _mm_loadu_si128, _mm256_and_si256,
-    _mm256_castpd_ps, _mm256_castps_pd, _mm256_castps256_ps128, _mm256_castsi256_ps,
-    _mm256_cvtepi8_epi32, _mm256_cvtepi32_ps, _mm256_cvtepu8_epi32, _mm256_cvtepu16_epi32,
-    _mm256_cvtph_ps, _mm256_extractf128_ps, _mm256_fmadd_ps, _mm256_hadd_ps, _mm256_loadu_ps,
-    _mm256_loadu_si256, _mm256_permute2f128_ps, _mm256_set1_epi32, _mm256_set1_ps,
+    __m128, __m256, __m512, _MM_HINT_T0, _mm_add_ps, _mm_loadl_epi64, _mm_loadu_si128,
+    _mm_prefetch, _mm256_and_si256, _mm256_castpd_ps, _mm256_castps_pd, _mm256_castps256_ps128,
+    _mm256_castsi256_ps, _mm256_cvtepi8_epi32, _mm256_cvtepi32_ps, _mm256_cvtepu8_epi32,
+    _mm256_cvtepu16_epi32, _mm256_cvtph_ps, _mm256_extractf128_ps, _mm256_fmadd_ps, _mm256_hadd_ps,
+    _mm256_loadu_ps, _mm256_loadu_si256, _mm256_permute2f128_ps, _mm256_set1_epi32, _mm256_set1_ps,
     _mm256_slli_epi32, _mm256_srli_epi32, _mm256_storeu_ps, _mm256_unpackhi_pd, _mm256_unpackhi_ps,
     _mm256_unpacklo_pd, _mm256_unpacklo_ps, _mm512_add_ps, _mm512_castpd_ps, _mm512_castps_pd,
     _mm512_castps512_ps256, _mm512_castsi512_ps, _mm512_cvtepi8_epi32, _mm512_cvtepi32_ps,
@@ -130,6 +130,12 @@ unsafe impl Simd for Avx2 {
     }
 
     #[inline(always)]
+    fn prefetch(self, place: *const u8) {
+        // SAFETY: every x86-64 processor has it, and it never faults.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(place.cast()) }
+    }
+
+    #[inline(always)]
     fn mul_add(self, a: __m256, b: __m256, c: __m256) -> __m256 {
         // SAFETY: FMA exists, since `self` does.
         unsafe { _mm256_fmadd_ps(a, b, c) }
@@ -209,6 +215,29 @@ unsafe impl Simd for Avx512 {
     }
 
     #[inline(always)]
+    unsafe fn load_scaled_half_bytes(
+        self,
+        source: *const u8,
+        [scale, minimum]: [f32; 2],
+    ) -> [__m512; 2] {
+        // SAFETY: AVX-512F exists, since `self` does; the caller vouches for sixteen bytes.
+        unsafe {
+            // All sixteen numbers there can be: a permutation, which reads four bits of a lane, picks.
+            let numbers = _mm512_setr_ps(
+                0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 9.0, 10.0, 11.0, 12.0, 13.0, 14.0,
+                15.0,
+            );
+            let (scale, minimum) = (_mm512_set1_ps(scale), _mm512_set1_ps(minimum));
+            let numbers = _mm512_fmadd_ps(numbers, scale, minimum);
+            let bytes = _mm512_cvtepu8_epi32(_mm_loadu_si128(source.cast()));
+            [
+                _mm512_permutexvar_ps(bytes, numbers),
+                _mm512_permutexvar_ps(_mm512_srli_epi32::<4>(bytes), numbers),
+            ]
+        }
+    }
+
+    #[inline(always)]
     unsafe fn store(self, target: *mut f32, vector: __m512) {
         // SAFETY: AVX-512F exists, since `self` does; the caller vouches for 16 elements.
         unsafe { _mm512_storeu_ps(target, vector) }
@@ -249,6 +278,12 @@ unsafe impl Simd for Avx512 {
                 );
             }
         }
+    }
+
+    #[inline(always)]
+    fn prefetch(self, place: *const u8) {
+        // SAFETY: every x86-64 processor has it, and it never faults.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(place.cast()) }
     }
 
     #[inline(always)]
