@@ -32,19 +32,39 @@ impl Fault {
 
 /// What is to fail on a thread, and whether something has.
 #[cfg(feature = "flex")]
-pub(super) type Pending = (Option<(usize, Fault)>, bool);
+type Pending = (Option<(usize, Fault)>, bool);
 
-/// Takes what is to fail away from this thread, for another.
 #[cfg(feature = "flex")]
-pub(super) fn take() -> Pending {
-    (ARMED.take(), HAS_FAILED.take())
+fn swap((armed, has_failed): Pending) -> Pending {
+    (ARMED.replace(armed), HAS_FAILED.replace(has_failed))
 }
 
-/// Gives this thread what was taken from another.
+/// What came of work on another thread, and what is left to fail there.
 #[cfg(feature = "flex")]
-pub(super) fn put((armed, has_failed): Pending) {
-    ARMED.set(armed);
-    HAS_FAILED.set(has_failed);
+pub(super) struct Carried<R> {
+    value: R,
+    pending: Pending,
+}
+
+#[cfg(feature = "flex")]
+impl<R> Carried<R> {
+    /// Leaves the rest to fail on this thread.
+    pub(super) fn put_back(self) -> R {
+        swap(self.pending);
+        self.value
+    }
+}
+
+/// The same work for another thread, with what is to fail on this one.
+#[cfg(feature = "flex")]
+pub(super) fn carried<R>(work: impl FnOnce() -> R + Send) -> impl FnOnce() -> Carried<R> + Send {
+    let pending = swap((None, false));
+    move || {
+        swap(pending);
+        let value = work();
+        let pending = swap((None, false));
+        Carried { value, pending }
+    }
 }
 
 /// Counts an operation, and fails where its turn has come.

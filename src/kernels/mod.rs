@@ -123,8 +123,8 @@ pub trait VlmBackend: Backend {
         true
     }
 
-    /// Runs `work`, which calls many of these operations one behind another. The CPU's team of threads
-    /// runs it among itself: so it comes together once, and not for every operation.
+    /// Runs `work`, which calls many short operations one behind another. The CPU's threads run it among
+    /// themselves: so they come together once, and not for every operation.
     fn vlm_in_team<R: Send>(work: impl FnOnce() -> R + Send) -> R {
         work()
     }

@@ -293,10 +293,11 @@ impl<B: VlmBackend> MultimodalPipeline<B> {
         adapter: Option<&str>,
         sampling: Option<Sampling>,
     ) -> Result<KernelReport> {
-        let mut request = AskRequest::new().user("Hello.").max_new_tokens(NEW_TOKENS);
+        let mut request = AskRequest::new().max_new_tokens(NEW_TOKENS);
         if let Some(size) = self.picture_sizes().first() {
             request = request.image(blank(*size)?);
         }
+        request = request.user("Hello.");
         if let Some(name) = adapter {
             request = request.adapter(name);
         }

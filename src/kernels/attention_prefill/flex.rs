@@ -23,9 +23,15 @@ use block::{Block, Line};
 use partial::Partial;
 use slab::Slab;
 
-/// Queries to a task: with 64 elements each they take 8 KiB of the first-level cache, where they
-/// wait for the keys that pass by.
-const TASK_LINES: usize = 32;
+/// The fewest and the most queries to a task: keys are copied once for all of them, whose scores should
+/// stay in the second-level cache.
+const TASK_LINES: [usize; 2] = [24, 96];
+
+/// Scores to a task, as far as it has more than the fewest queries: 512 KiB.
+const TASK_SCORES: usize = 128 << 10;
+
+/// Queries to a task are a multiple of this, the rows of a tile.
+const TILE_LINES: usize = 12;
 
 /// Keys below which a part of them is not worth another task: 32 KiB at 64 elements of 2 bytes, and as
 /// many of values.
@@ -106,15 +112,17 @@ impl Part {
 /// `[batch, seq_q, num_heads, head_dim]`
 fn attend<E: Element>(tier: Tier, attention: &Attention<'_, E>) -> Vec<f32> {
     let [batch, num_heads, seq_q, head_dim] = attention.queries.dims();
-    let parts = attention.num_parts(rayon::current_num_threads());
-    let tasks = attention.tasks(parts);
+    let threads = rayon::current_num_threads();
+    let task_lines = attention.task_lines(threads);
+    let parts = attention.num_parts(threads, task_lines);
+    let tasks = attention.tasks(parts, task_lines);
     let num_keys: usize = attention.views.iter().map(KvView::len).sum();
     let elements = batch * num_heads * seq_q * head_dim * num_keys.div_ceil(batch.max(1));
     let min_tasks = (tasks.len() * MIN_ELEMENTS_PER_TASK).div_ceil(elements.max(1));
     let partials: Vec<Partial> = tasks
         .par_iter()
         .with_min_len(min_tasks.max(1))
-        .map(|task| tier.run(attention.block(*task)))
+        .map(|task| tier.run(attention.block(*task, task_lines)))
         .collect();
 
     let mut target = vec![0.0; batch * seq_q * num_heads * head_dim];
@@ -137,10 +145,21 @@ impl<E: Element> Attention<'_, E> {
         num_heads / self.key.num_heads()
     }
 
-    /// Parts to cut the keys into, so that `threads` have as many tasks each.
-    fn num_parts(&self, threads: usize) -> usize {
+    /// Queries to a task, so that every thread has a few, if there are so many.
+    fn task_lines(&self, threads: usize) -> usize {
         let [batch, _, seq_q, _] = self.queries.dims();
-        let blocks = (self.group() * seq_q).div_ceil(TASK_LINES);
+        let blocks = (ENOUGH_TASKS * threads).div_ceil((batch * self.key.num_heads()).max(1));
+        let even = (self.group() * seq_q).div_ceil(blocks);
+        let num_keys = self.views.iter().map(KvView::len).max().unwrap_or(0);
+        let [fewest, most] = TASK_LINES;
+        let lines = even.min(TASK_SCORES / num_keys.max(1)).clamp(fewest, most);
+        lines.next_multiple_of(TILE_LINES)
+    }
+
+    /// Parts to cut the keys into, so that `threads` have as many tasks each.
+    fn num_parts(&self, threads: usize, task_lines: usize) -> usize {
+        let [batch, _, seq_q, _] = self.queries.dims();
+        let blocks = (self.group() * seq_q).div_ceil(task_lines);
         let tasks = batch * self.key.num_heads() * blocks;
         let num_keys = self.views.iter().map(KvView::len).min().unwrap_or(0);
         if tasks == 0 || tasks >= ENOUGH_TASKS * threads {
@@ -151,12 +170,12 @@ impl<E: Element> Attention<'_, E> {
     }
 
     /// Those of one block of queries one behind another.
-    fn tasks(&self, parts: usize) -> Vec<Task> {
+    fn tasks(&self, parts: usize, task_lines: usize) -> Vec<Task> {
         let [batch, _, seq_q, _] = self.queries.dims();
         let num_kv_heads = self.key.num_heads();
         let mut tasks = Vec::new();
         for (batch, kv_head) in pairs(batch, num_kv_heads) {
-            for first_line in (0..self.group() * seq_q).step_by(TASK_LINES) {
+            for first_line in (0..self.group() * seq_q).step_by(task_lines) {
                 tasks.extend((0..parts).map(|index| Task {
                     batch,
                     kv_head,
@@ -172,11 +191,11 @@ impl<E: Element> Attention<'_, E> {
     }
 
     /// The work of a task.
-    fn block(&self, task: Task) -> Block<'_, E> {
+    fn block(&self, task: Task, task_lines: usize) -> Block<'_, E> {
         let [_, _, seq_q, head_dim] = self.queries.dims();
         let group = self.group();
         let view = self.views[task.batch];
-        let end = (group * seq_q).min(task.first_line + TASK_LINES);
+        let end = (group * seq_q).min(task.first_line + task_lines);
         let mut queries = vec![0.0; (end - task.first_line) * head_dim];
         let places = (task.first_line..end).zip(queries.chunks_exact_mut(head_dim.max(1)));
         for (line, query) in places {

@@ -10,6 +10,7 @@ mod element;
 mod math;
 mod matrix_rows;
 mod packed_rows;
+pub(super) mod panel;
 mod rows;
 mod simd;
 mod strided_rows;
@@ -29,6 +30,9 @@ pub(super) use simd::Simd;
 pub(super) use strided_rows::StridedRows;
 pub(super) use tier::{Kernel, Tier};
 pub(super) use tokens::Tokens;
+
+/// The most lanes of any tier.
+pub(super) const MAX_LANES: usize = 16;
 
 /// Elements below which a second thread costs more than it saves.
 ///

@@ -18,15 +18,12 @@ use half::f16;
 
 use super::dot::{CACHE_LINE, add_lanes, bytes_ahead};
 use super::simd::widen_f16;
-use super::{MatrixRows, Simd, StridedRows, matrix_rows, no_kernel_for};
+use super::{MAX_LANES, MatrixRows, Simd, StridedRows, matrix_rows, no_kernel_for};
 use crate::kernels::{GROUP_LEN, LaunchRefused, PackedMatrix};
 
 /// The most vectors in a group, and the fewest lanes of any tier.
 const MAX_VECTORS: usize = 4;
 const MIN_LANES: usize = GROUP_LEN / MAX_VECTORS;
-
-/// The most lanes of any tier.
-const MAX_LANES: usize = 16;
 
 /// Groups whose numbers are widened at once, ahead of their codes.
 const BLOCK_GROUPS: usize = 16;

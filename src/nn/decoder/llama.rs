@@ -176,14 +176,12 @@ impl<B: VlmBackend> LlamaDecoder<B> {
         place: impl Into<CachePlace>,
         logits_for: LogitsFor,
     ) -> Result<Option<Tensor<B, 2>>, CacheFull> {
-        let ([seq_len, _], places) = (embeds.dims(), [place.into()]);
-        B::vlm_in_team(|| {
-            let hidden = self.forward(embeds, cache, &places, seq_len)?;
-            Ok(match logits_for {
-                LogitsFor::Nothing => None,
-                LogitsFor::Last => Some(self.logits(hidden.slice_dim(0, seq_len - 1..seq_len))),
-                LogitsFor::All => Some(self.logits(hidden)),
-            })
+        let [seq_len, _] = embeds.dims();
+        let hidden = self.forward(embeds, cache, &[place.into()], seq_len)?;
+        Ok(match logits_for {
+            LogitsFor::Nothing => None,
+            LogitsFor::Last => Some(self.logits(hidden.slice_dim(0, seq_len - 1..seq_len))),
+            LogitsFor::All => Some(self.logits(hidden)),
         })
     }
 

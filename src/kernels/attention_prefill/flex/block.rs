@@ -4,13 +4,20 @@ use std::ops::Range;
 
 use super::partial::{Partial, Scale};
 use super::slab::ViewRows;
-use crate::kernels::cpu::{Element, Kernel, Simd, dot_tile, exp, weighted_sum};
+use crate::kernels::cpu::panel::{VECTORS, pack, store_sums, sum_tile};
+use crate::kernels::cpu::{Element, Kernel, MAX_LANES, Simd, dot_tile, exp, weighted_sum};
 
-/// Keys in a tile.
+/// Keys in a tile of few queries.
 const TILE: usize = 4;
+
+/// Queries from which on it pays to copy the keys so that vectors go along them, and not along a query.
+const MIN_PANEL_LINES: usize = 8;
 
 /// Values that pass by before the next queries take their turn: 32 KiB at 128 elements of 2 bytes.
 const STRETCH: usize = 128;
+
+/// Sums of the last vector of as many lines as are summed at once.
+const MAX_TAIL: usize = 8 * MAX_LANES;
 
 /// One query.
 #[derive(Debug, Clone)]
@@ -34,59 +41,65 @@ impl<E: Element> Kernel for Block<'_, E> {
     type Output = Partial;
 
     #[inline(always)]
-    fn run<S: Simd>(mut self, simd: S) -> Partial {
+    fn run<S: Simd>(self, simd: S) -> Partial {
         let head_dim = self.keys.size();
-        let scale = 1.0 / (head_dim as f32).sqrt();
-        self.queries.iter_mut().for_each(|query| *query *= scale);
+        let softmax_scale = 1.0 / (head_dim as f32).sqrt();
         let num_seen = union(&self.lines).end;
-        let mut scores = vec![0.0; self.lines.len() * num_seen];
         let mut partial = Partial::nothing(self.lines.len(), head_dim);
         if num_seen == 0 {
             return partial;
         }
+        // Whole vectors are written, also of the last keys.
+        let stride = num_seen + VECTORS * S::LANES;
+        let mut scores = vec![0.0; self.lines.len() * stride];
         // Large tiles of sums where there are registers for them.
-        if S::REGISTERS >= 32 {
-            self.score::<S, 4>(simd, num_seen, &mut scores);
-        } else {
-            self.score::<S, 2>(simd, num_seen, &mut scores);
+        let has_panels = self.lines.len() >= MIN_PANEL_LINES;
+        match (has_panels, S::REGISTERS) {
+            (true, 32..) => self.score_panels::<S, 12>(simd, [num_seen, stride], &mut scores),
+            (true, 16..) => self.score_panels::<S, 6>(simd, [num_seen, stride], &mut scores),
+            (true, _) => self.score_panels::<S, 3>(simd, [num_seen, stride], &mut scores),
+            (false, 32..) => self.score::<S, 4>(simd, [num_seen, stride], &mut scores),
+            (false, _) => self.score::<S, 2>(simd, [num_seen, stride], &mut scores),
         }
-        let scores_of_lines = scores.chunks_exact_mut(num_seen);
+        let scores_of_lines = scores.chunks_exact_mut(stride);
         for ((line, scores), scale) in self
             .lines
             .iter()
             .zip(scores_of_lines)
             .zip(&mut partial.scales)
         {
-            *scale = weigh(scores, &line.seen);
+            *scale = weigh(scores, &line.seen, softmax_scale);
         }
-        if S::REGISTERS >= 32 {
-            self.sum_values::<S, 4, 4>(simd, num_seen, &scores, &mut partial.sums);
-        } else {
-            self.sum_values::<S, 2, 4>(simd, num_seen, &scores, &mut partial.sums);
-        }
+        self.sum_values(simd, [num_seen, stride], &scores, &mut partial.sums);
         partial
     }
 }
 
-/// Turns scores into weights relative to the largest; what is not seen gets none.
+/// Turns scores, times `softmax_scale`, into weights relative to the largest; what is not seen gets none.
+/// Scaled queries would be rounded once more, and all scores of a query with them, the same way.
 #[inline(always)]
-fn weigh(scores: &mut [f32], seen: &Range<usize>) -> Scale {
+fn weigh(scores: &mut [f32], seen: &Range<usize>, softmax_scale: f32) -> Scale {
     scores[..seen.start].fill(0.0);
     scores[seen.end..].fill(0.0);
     let seen = &mut scores[seen.clone()];
-    let mut largest = f32::NEG_INFINITY;
-    for score in seen.iter() {
-        largest = if *score > largest { *score } else { largest };
+    let larger = |a: f32, b: f32| if a > b { a } else { b };
+    // Lane by lane, so that it vectorises: the compiler may not reorder a comparison with NaN.
+    let mut lanes = [f32::NEG_INFINITY; MAX_LANES];
+    for chunk in seen.chunks(MAX_LANES) {
+        for (lane, score) in lanes.iter_mut().zip(chunk) {
+            *lane = larger(*score, *lane);
+        }
     }
-    let mut sums = [0.0; 16];
-    for chunk in seen.chunks_mut(16) {
+    let largest = lanes.into_iter().fold(f32::NEG_INFINITY, larger);
+    let mut sums = [0.0; MAX_LANES];
+    for chunk in seen.chunks_mut(MAX_LANES) {
         for (score, sum) in chunk.iter_mut().zip(&mut sums) {
-            *score = exp(*score - largest);
+            *score = exp((*score - largest) * softmax_scale);
             *sum += *score;
         }
     }
     Scale {
-        largest,
+        largest: largest * softmax_scale,
         total: sums.iter().sum(),
     }
 }
@@ -109,15 +122,70 @@ impl Line {
 }
 
 impl<E: Element> Block<'_, E> {
-    /// Dot products of the queries and the first `num_seen` keys: `[lines, num_seen]`.
+    /// Dot products of many queries and the first `num_seen` keys, which stand in rows `stride` apart:
+    /// `[lines, stride]`. A panel of keys is copied once and meets all queries.
     #[inline(always)]
-    fn score<S: Simd, const COUNT: usize>(&self, simd: S, num_seen: usize, scores: &mut [f32]) {
+    fn score_panels<S: Simd, const ROWS: usize>(
+        &self,
+        simd: S,
+        [num_seen, stride]: [usize; 2],
+        scores: &mut [f32],
+    ) {
+        let head_dim = self.keys.size();
+        let queries = self.packed_queries(ROWS);
+        let mut panel = vec![0.0; head_dim * VECTORS * S::LANES];
+        for keys in self.keys.stretches(num_seen, VECTORS * S::LANES) {
+            pack(
+                simd,
+                self.keys.range(keys.clone()),
+                &(0..head_dim),
+                &mut panel,
+            );
+            let tiles = queries.chunks_exact(head_dim * ROWS);
+            let lines = self
+                .lines
+                .chunks(ROWS)
+                .zip(scores.chunks_mut(ROWS * stride));
+            for (queries, (lines, scores)) in tiles.zip(lines) {
+                if !lines.iter().any(|line| line.sees(keys.clone())) {
+                    continue;
+                }
+                let sums = sum_tile::<S, ROWS>(simd, queries, &panel);
+                for (sums, scores) in sums.iter().zip(scores.chunks_exact_mut(stride)) {
+                    store_sums(simd, sums, &mut scores[keys.start..]);
+                }
+            }
+        }
+    }
+
+    /// Tiles of queries, zeros where the last has fewer: `[tiles, head_dim, rows]`.
+    fn packed_queries(&self, rows: usize) -> Vec<f32> {
+        let head_dim = self.keys.size();
+        let mut packed = vec![0.0; self.lines.len().next_multiple_of(rows) * head_dim];
+        for (line, query) in self.queries.chunks_exact(head_dim.max(1)).enumerate() {
+            let tile = &mut packed[line / rows * rows * head_dim..];
+            let column = tile[line % rows..].iter_mut().step_by(rows);
+            column
+                .zip(query)
+                .for_each(|(packed, query)| *packed = *query);
+        }
+        packed
+    }
+
+    /// Dot products of a few queries and the first `num_seen` keys: `[lines, stride]`.
+    #[inline(always)]
+    fn score<S: Simd, const COUNT: usize>(
+        &self,
+        simd: S,
+        [num_seen, stride]: [usize; 2],
+        scores: &mut [f32],
+    ) {
         let whole = num_seen - num_seen % TILE;
         for key in (0..whole).step_by(TILE) {
-            self.score_keys::<S, TILE, COUNT>(simd, key, num_seen, scores);
+            self.score_keys::<S, TILE, COUNT>(simd, key, stride, scores);
         }
         for key in whole..num_seen {
-            self.score_keys::<S, 1, COUNT>(simd, key, num_seen, scores);
+            self.score_keys::<S, 1, COUNT>(simd, key, stride, scores);
         }
     }
 
@@ -127,7 +195,7 @@ impl<E: Element> Block<'_, E> {
         &self,
         simd: S,
         key: usize,
-        num_seen: usize,
+        stride: usize,
         scores: &mut [f32],
     ) {
         let lines = self.lines.len();
@@ -138,12 +206,12 @@ impl<E: Element> Block<'_, E> {
                 .iter()
                 .any(|line| line.sees(keys.clone()))
             {
-                self.score_tile::<S, KEYS, COUNT>(simd, [line, key], num_seen, scores);
+                self.score_tile::<S, KEYS, COUNT>(simd, [line, key], stride, scores);
             }
         }
         for line in whole..lines {
             if self.lines[line].sees(keys.clone()) {
-                self.score_tile::<S, KEYS, 1>(simd, [line, key], num_seen, scores);
+                self.score_tile::<S, KEYS, 1>(simd, [line, key], stride, scores);
             }
         }
     }
@@ -153,7 +221,7 @@ impl<E: Element> Block<'_, E> {
         &self,
         simd: S,
         [line, key]: [usize; 2],
-        num_seen: usize,
+        stride: usize,
         scores: &mut [f32],
     ) {
         let head_dim = self.keys.size();
@@ -168,32 +236,55 @@ impl<E: Element> Block<'_, E> {
         let products = dot_tile(simd, keys, queries);
         for (key, products) in (key..).zip(&products) {
             for (line, product) in (line..).zip(products) {
-                scores[line * num_seen + key] = *product;
+                scores[line * stride + key] = *product;
             }
         }
     }
 
     /// Adds the weighted values to the answers.
     #[inline(always)]
-    fn sum_values<S: Simd, const SUMS: usize, const VECTORS: usize>(
+    fn sum_values<S: Simd>(
         &self,
         simd: S,
-        num_seen: usize,
+        sizes: [usize; 2],
         weights: &[f32],
         answers: &mut [f32],
     ) {
+        // Eight sums or more at once hide the latency of each; where lines are many, they share a value.
         let lines = self.lines.len();
-        let whole = lines - lines % SUMS;
+        let mut first = 0;
+        if S::REGISTERS >= 32 {
+            first = self.sum_whole::<S, 8, 2>(simd, sizes, [first, lines], weights, answers);
+            first = self.sum_whole::<S, 4, 4>(simd, sizes, [first, lines], weights, answers);
+        }
+        first = self.sum_whole::<S, 2, 4>(simd, sizes, [first, lines], weights, answers);
+        self.sum_whole::<S, 1, 4>(simd, sizes, [first, lines], weights, answers);
+    }
+
+    /// As many of the lines as are a multiple of `SUMS`; returns the first that is left.
+    #[inline(always)]
+    fn sum_whole<S: Simd, const SUMS: usize, const VECTORS: usize>(
+        &self,
+        simd: S,
+        [num_seen, stride]: [usize; 2],
+        [first, end]: [usize; 2],
+        weights: &[f32],
+        answers: &mut [f32],
+    ) -> usize {
+        let end = end - (end - first) % SUMS;
+        if first == end {
+            return end;
+        }
         for stretch in self.values.stretches(num_seen, STRETCH) {
-            let weights = |line: usize| &weights[line * num_seen..][..num_seen][stretch.clone()];
-            for line in (0..whole).step_by(SUMS) {
-                let weights = std::array::from_fn::<_, SUMS, _>(|index| weights(line + index));
-                self.sum_lines::<S, SUMS, VECTORS>(simd, &stretch, line, weights, answers);
-            }
-            for line in whole..lines {
-                self.sum_lines::<S, 1, VECTORS>(simd, &stretch, line, [weights(line)], answers);
+            for line in (first..end).step_by(SUMS) {
+                let mut of_lines: [&[f32]; SUMS] = [&[]; SUMS];
+                for (of_line, line) in of_lines.iter_mut().zip(line..) {
+                    *of_line = &weights[line * stride..][stretch.clone()];
+                }
+                self.sum_lines::<S, SUMS, VECTORS>(simd, &stretch, line, of_lines, answers);
             }
         }
+        end
     }
 
     /// The lines from `line` on, over a stretch of the values.
@@ -228,12 +319,28 @@ impl<E: Element> Block<'_, E> {
             weighted_sum::<S, E, SUMS, 1>(simd, weights, values, at, sums);
             at += S::LANES;
         }
-        for (weights, answer) in weights.iter().zip(answers.chunks_exact_mut(head_dim)) {
-            for (step, weight) in weights.iter().enumerate() {
-                for (sum, value) in answer[at..].iter_mut().zip(&values.row(step)[at..]) {
-                    *sum += weight * value.widen();
+        if at == head_dim {
+            return;
+        }
+        let Some(from) = head_dim.checked_sub(S::LANES) else {
+            for (weights, answer) in weights.iter().zip(answers.chunks_exact_mut(head_dim)) {
+                for (step, weight) in weights.iter().enumerate() {
+                    for (sum, value) in answer.iter_mut().zip(values.row(step)) {
+                        *sum += weight * value.widen();
+                    }
                 }
             }
+            return;
+        };
+        // The last vector begins before the last one ended; what both have is taken from the other.
+        let mut last = [0.0; MAX_TAIL];
+        let last = &mut last[..SUMS * S::LANES];
+        let sums = columns(last, S::LANES, 0, S::LANES);
+        weighted_sum::<S, E, SUMS, 1>(simd, weights, values, from, sums);
+        let answers = answers.chunks_exact_mut(head_dim);
+        for (answer, last) in answers.zip(last.chunks_exact(S::LANES)) {
+            let sums = answer[at..].iter_mut().zip(&last[at - from..]);
+            sums.for_each(|(sum, last)| *sum += last);
         }
     }
 }

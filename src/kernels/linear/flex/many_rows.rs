@@ -12,7 +12,8 @@ use std::ops::Range;
 use rayon::prelude::*;
 
 use super::{Epilogue, Product};
-use crate::kernels::cpu::{Kernel, MatrixRows, Simd, Tier};
+use crate::kernels::cpu::panel::{MAX_TILE_ROWS, VECTORS, pack, sum_tile, tile_rows};
+use crate::kernels::cpu::{Kernel, MAX_LANES, MatrixRows, Simd, Tier};
 use packed_rows::PackedRows;
 use rectangle::Rectangle;
 
@@ -20,17 +21,8 @@ use rectangle::Rectangle;
 /// cache.
 const DEPTH: usize = 384;
 
-/// Vectors of features in a tile.
-const VECTORS: usize = 2;
-
 /// Tiles of features to a task: with 16 lanes they take 192 KiB of the second-level cache.
 const TASK_TILES: usize = 4;
-
-/// The most lanes of any tier.
-const MAX_LANES: usize = 16;
-
-/// The most rows in a tile of any tier.
-const MAX_TILE_ROWS: usize = 12;
 
 /// Rows and features of a tile.
 #[derive(Debug, Clone, Copy)]
@@ -83,13 +75,10 @@ impl Kernel for ShapeOfTile {
 
     #[inline(always)]
     fn run<S: Simd>(self, _: S) -> TileShape {
-        let rows = match S::REGISTERS {
-            32.. => MAX_TILE_ROWS,
-            16.. => 6,
-            _ => 3,
-        };
-        let features = VECTORS * S::LANES;
-        TileShape { rows, features }
+        TileShape {
+            rows: tile_rows::<S>(),
+            features: VECTORS * S::LANES,
+        }
     }
 }
 
@@ -188,70 +177,6 @@ impl<W: MatrixRows> Task<'_, W> {
             y.iter_mut().zip(tile).for_each(|(y, sum)| *y += sum);
         }
     }
-}
-
-/// `[depth, width]` of some rows of the weight, zeros where there are fewer than `width`.
-#[expect(
-    unsafe_code,
-    reason = "vector loads and stores, within lengths checked before"
-)]
-#[inline(always)]
-fn pack<S: Simd, W: MatrixRows>(simd: S, weight: W, depth: &Range<usize>, target: &mut [f32]) {
-    let width = VECTORS * S::LANES;
-    assert_eq!(
-        target.len(),
-        depth.len() * width,
-        "every element has a place"
-    );
-    let whole = depth.len() - depth.len() % S::LANES;
-    for first in (0..width).step_by(S::LANES) {
-        let rows = first..weight.count().min(first + S::LANES);
-        let mut square = [simd.splat(0.0); MAX_LANES];
-        for at in (0..whole).step_by(S::LANES) {
-            for (vector, row) in square.iter_mut().zip(rows.clone()) {
-                *vector = weight.load(simd, row, depth.start + at);
-            }
-            // SAFETY: `LANES` rows of the target begin at `at`, which is below `whole`, and
-            // `LANES` columns of each at `first`, which is below `width`.
-            unsafe {
-                let target = target.as_mut_ptr().add(at * width + first);
-                simd.store_transposed(&square, target, width);
-            }
-        }
-        for (at, target) in target.chunks_exact_mut(width).enumerate().skip(whole) {
-            let target = &mut target[first..first + S::LANES];
-            target.fill(0.0);
-            for (target, row) in target.iter_mut().zip(rows.clone()) {
-                *target = weight.widen(row, depth.start + at);
-            }
-        }
-    }
-}
-
-/// The sums of the products of a tile: `x` is `[depth, ROWS]`, `weight` `[depth, width]`.
-#[expect(unsafe_code, reason = "vector loads, from slices of the right length")]
-#[inline(always)]
-fn sum_tile<S: Simd, const ROWS: usize>(
-    simd: S,
-    x: &[f32],
-    weight: &[f32],
-) -> [[S::Vector; VECTORS]; ROWS] {
-    let mut sums = [[simd.splat(0.0); VECTORS]; ROWS];
-    let steps = x.chunks_exact(ROWS);
-    for (x, weight) in steps.zip(weight.chunks_exact(VECTORS * S::LANES)) {
-        let mut loaded = [simd.splat(0.0); VECTORS];
-        for (vector, weight) in loaded.iter_mut().zip(weight.chunks_exact(S::LANES)) {
-            // SAFETY: the slice has `LANES` elements.
-            *vector = unsafe { simd.load_f32(weight.as_ptr()) };
-        }
-        for (x, sums) in x.iter().zip(&mut sums) {
-            let x = simd.splat(*x);
-            for (vector, sum) in loaded.iter().zip(sums) {
-                *sum = simd.mul_add(x, *vector, *sum);
-            }
-        }
-    }
-    sums
 }
 
 /// Adds `sums` to as many numbers.
