@@ -16,7 +16,7 @@ use rayon::prelude::*;
 
 use super::{AttentionInputs, AttentionMask};
 use crate::kernels::cpu::{
-    Element, MIN_ELEMENTS_PER_TASK, Tier, Tokens, float_tensor, no_kernel_for, with_element,
+    Buffer, Element, MIN_ELEMENTS_PER_TASK, Tier, Tokens, float_tensor, no_kernel_for, with_element,
 };
 use crate::kernels::{KvView, LaunchRefused};
 use block::{Block, Line};
@@ -110,7 +110,7 @@ impl Part {
 }
 
 /// `[batch, seq_q, num_heads, head_dim]`
-fn attend<E: Element>(tier: Tier, attention: &Attention<'_, E>) -> Vec<f32> {
+fn attend<E: Element>(tier: Tier, attention: &Attention<'_, E>) -> Buffer {
     let [batch, num_heads, seq_q, head_dim] = attention.queries.dims();
     let threads = rayon::current_num_threads();
     let task_lines = attention.task_lines(threads);
@@ -125,7 +125,7 @@ fn attend<E: Element>(tier: Tier, attention: &Attention<'_, E>) -> Vec<f32> {
         .map(|task| tier.run(attention.block(*task, task_lines)))
         .collect();
 
-    let mut target = vec![0.0; batch * seq_q * num_heads * head_dim];
+    let mut target = Buffer::of_len(batch * seq_q * num_heads * head_dim);
     for (task, partials) in tasks.iter().step_by(parts).zip(partials.chunks(parts)) {
         let answers = Partial::merge(partials);
         let answers = answers.chunks_exact(head_dim.max(1));

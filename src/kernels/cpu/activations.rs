@@ -7,7 +7,7 @@ use burn_flex::{FlexTensor, Layout};
 use half::slice::HalfFloatSliceExt;
 use half::{bf16, f16};
 
-use super::FloatSlice;
+use super::{Buffer, FloatSlice};
 use crate::kernels::LaunchRefused;
 
 /// The elements in row-major order, widened; borrowed where nothing needs to change.
@@ -30,7 +30,7 @@ pub(in crate::kernels) fn activations(
 
 /// A tensor of `dtype`, which is one of the three, around the numbers.
 pub(in crate::kernels) fn float_tensor(
-    values: Vec<f32>,
+    values: Buffer,
     shape: impl Into<Shape>,
     dtype: DType,
 ) -> FlexTensor {
@@ -45,7 +45,7 @@ pub(in crate::kernels) fn float_tensor(
             rounded.convert_from_f32_slice(&values);
             Bytes::from_elems(rounded)
         }
-        _ => Bytes::from_elems(values),
+        _ => values.into_bytes(),
     };
     FlexTensor::new(bytes, Layout::contiguous(shape.into()), dtype)
 }

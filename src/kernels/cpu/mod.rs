@@ -4,6 +4,7 @@
 //! argument, so that a test can ask each tier that its processor has for the same answer.
 
 mod activations;
+mod buffer;
 mod cache_slab;
 mod dot;
 mod element;
@@ -19,6 +20,7 @@ mod tier;
 mod tokens;
 
 pub(super) use activations::{activations, float_tensor, no_kernel_for, token_ids};
+pub(super) use buffer::Buffer;
 pub(super) use cache_slab::CacheSlab;
 pub(super) use dot::{dot_tile, weighted_sum};
 pub(super) use element::{Element, FloatSlice, with_element};

@@ -51,6 +51,17 @@ pub(in crate::kernels) trait Codes: Copy + Send + Sync {
         group: *const u8,
         numbers: [f32; 2],
     ) -> [S::Vector; MAX_VECTORS];
+
+    /// One of them.
+    ///
+    /// # Safety
+    /// As [`widen`](Self::widen).
+    unsafe fn widen_one<S: Simd>(
+        simd: S,
+        group: *const u8,
+        numbers: [f32; 2],
+        index: usize,
+    ) -> S::Vector;
 }
 
 /// Signed bytes.
@@ -85,6 +96,18 @@ impl Codes for Bytes {
         }
         vectors
     }
+
+    #[inline(always)]
+    unsafe fn widen_one<S: Simd>(
+        simd: S,
+        group: *const u8,
+        [scale, _]: [f32; 2],
+        index: usize,
+    ) -> S::Vector {
+        // SAFETY: the vector is a part of the group, by the contract.
+        let codes = unsafe { simd.load_i8(group.add(index * S::LANES).cast()) };
+        simd.mul_add(codes, simd.splat(scale), simd.splat(0.0))
+    }
 }
 
 impl Codes for HalfBytes {
@@ -116,6 +139,20 @@ impl Codes for HalfBytes {
             vectors[half + index] = upper;
         }
         vectors
+    }
+
+    #[inline(always)]
+    unsafe fn widen_one<S: Simd>(
+        simd: S,
+        group: *const u8,
+        numbers: [f32; 2],
+        index: usize,
+    ) -> S::Vector {
+        let half = Self::BYTES / S::LANES;
+        // SAFETY: the load is a part of the group, by the contract.
+        let [lower, upper] =
+            unsafe { simd.load_scaled_half_bytes(group.add(index % half * S::LANES), numbers) };
+        if index < half { lower } else { upper }
     }
 }
 
@@ -293,8 +330,7 @@ impl<C: Codes> MatrixRows for PackedRows<'_, C> {
         let numbers = self.numbers_of(row, group);
         let codes = &self.codes.row(row)[group * C::BYTES..][..C::BYTES];
         // SAFETY: the slice is a group.
-        let vectors = unsafe { C::widen(simd, codes.as_ptr(), numbers) };
-        vectors[at % GROUP_LEN / S::LANES]
+        unsafe { C::widen_one(simd, codes.as_ptr(), numbers, at % GROUP_LEN / S::LANES) }
     }
 
     #[inline(always)]

@@ -5,7 +5,7 @@ use burn_flex::FlexTensor;
 
 use super::{SplicedRows, TokenIds};
 use crate::kernels::cpu::{
-    Bytes, HalfBytes, MatrixRows, activations, float_tensor, matrix_rows, no_kernel_for,
+    Buffer, Bytes, HalfBytes, MatrixRows, activations, float_tensor, matrix_rows, no_kernel_for,
     packed_rows, with_element,
 };
 use crate::kernels::{LaunchRefused, Matrix, PackedType};
@@ -22,7 +22,7 @@ pub(in crate::kernels) fn run(
     let [_, hidden_size] = table.dims();
     let ids = places(token_ids)?;
     let look_up = |places: &[usize], target: &mut [f32]| look_up(table, places, target);
-    let mut embeddings = vec![0.0; ids.len() * hidden_size];
+    let mut embeddings = Buffer::zeros(ids.len() * hidden_size);
     let mut next = 0;
     for image in images {
         let rows = activations(&image.rows)?;

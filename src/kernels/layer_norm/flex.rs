@@ -4,7 +4,7 @@ use burn::tensor::TensorMetadata;
 use burn_flex::FlexTensor;
 
 use crate::kernels::LaunchRefused;
-use crate::kernels::cpu::{activations, float_tensor, for_each_row, sum, sum_of_squares};
+use crate::kernels::cpu::{Buffer, activations, float_tensor, for_each_row, sum, sum_of_squares};
 
 pub(in crate::kernels) fn run(
     x: &FlexTensor,
@@ -12,7 +12,7 @@ pub(in crate::kernels) fn run(
     bias: &FlexTensor,
     epsilon: f64,
 ) -> Result<FlexTensor, LaunchRefused> {
-    let mut values = activations(x)?.into_owned();
+    let mut values = Buffer::copy_of(&activations(x)?);
     let (weight, bias) = (activations(weight)?, activations(bias)?);
     let hidden_size = weight.len();
     for_each_row(&mut values, hidden_size, |row| {

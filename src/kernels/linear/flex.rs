@@ -13,8 +13,8 @@ use rayon::prelude::*;
 
 use super::{Activation, LinearEpilogue};
 use crate::kernels::cpu::{
-    self, Bytes, HalfBytes, Kernel, MatrixRows, Simd, StridedRows, Tier, activations, float_tensor,
-    matrix_rows, no_kernel_for, packed_rows, with_element,
+    self, Buffer, Bytes, HalfBytes, Kernel, MatrixRows, Simd, StridedRows, Tier, activations,
+    float_tensor, matrix_rows, no_kernel_for, packed_rows, with_element,
 };
 use crate::kernels::{LaunchRefused, Matrix, PackedType};
 
@@ -78,7 +78,7 @@ fn multiply<W: MatrixRows>(
     x: StridedRows<'_, f32>,
     weight: W,
     epilogue: Epilogue<'_>,
-) -> Vec<f32> {
+) -> Buffer {
     let product = Product { x, weight };
     if product.x.count() <= MAX_FEW_ROWS {
         let y = few_rows::multiply(tier, product);
@@ -122,7 +122,7 @@ impl Epilogue<'_> {
 }
 
 /// What follows the product, to whole rows, several of which make a task where they are short.
-fn finish(tier: Tier, mut y: Vec<f32>, out_features: usize, epilogue: Epilogue<'_>) -> Vec<f32> {
+fn finish(tier: Tier, mut y: Buffer, out_features: usize, epilogue: Epilogue<'_>) -> Buffer {
     if epilogue.is_nothing() {
         return y;
     }

@@ -4,14 +4,14 @@ use burn::tensor::TensorMetadata;
 use burn_flex::FlexTensor;
 
 use crate::kernels::LaunchRefused;
-use crate::kernels::cpu::{activations, float_tensor, for_each_row, sum_of_squares};
+use crate::kernels::cpu::{Buffer, activations, float_tensor, for_each_row, sum_of_squares};
 
 pub(in crate::kernels) fn run(
     x: &FlexTensor,
     weight: &FlexTensor,
     epsilon: f64,
 ) -> Result<FlexTensor, LaunchRefused> {
-    let values = activations(x)?.into_owned();
+    let values = Buffer::copy_of(&activations(x)?);
     let normed = normalise(values, &activations(weight)?, epsilon);
     Ok(float_tensor(normed, x.shape(), x.dtype()))
 }
@@ -22,7 +22,7 @@ pub(in crate::kernels) fn run_add(
     weight: &FlexTensor,
     epsilon: f64,
 ) -> Result<(FlexTensor, FlexTensor), LaunchRefused> {
-    let mut values = activations(x)?.into_owned();
+    let mut values = Buffer::copy_of(&activations(x)?);
     for (value, residual) in values.iter_mut().zip(&*activations(residual)?) {
         *value += residual;
     }
@@ -32,7 +32,7 @@ pub(in crate::kernels) fn run_add(
     Ok((sum, normed))
 }
 
-fn normalise(mut x: Vec<f32>, weight: &[f32], epsilon: f64) -> Vec<f32> {
+fn normalise(mut x: Buffer, weight: &[f32], epsilon: f64) -> Buffer {
     let hidden_size = weight.len();
     for_each_row(&mut x, hidden_size, |row| {
         let mean = sum_of_squares(row, 0.0) / hidden_size as f32;

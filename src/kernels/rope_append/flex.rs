@@ -5,7 +5,9 @@ use burn_flex::FlexTensor;
 use rayon::prelude::*;
 
 use super::{RopeAppendInputs, num_heads};
-use crate::kernels::cpu::{CacheSlab, MIN_ELEMENTS_PER_TASK, Tokens, activations, float_tensor};
+use crate::kernels::cpu::{
+    Buffer, CacheSlab, MIN_ELEMENTS_PER_TASK, Tokens, activations, float_tensor,
+};
 use crate::kernels::{KvWrite, LaunchRefused};
 
 /// Writes into the caches of `inputs`; returns the rotated queries.
@@ -86,7 +88,7 @@ impl Rotation<'_> {
     /// `[batch, num_heads, seq_len, head_dim]`.
     fn rotate(&self, tokens: &Tokens, num_heads: usize, dtype: DType) -> FlexTensor {
         let [batch, seq_len, _, head_dim] = tokens.dims();
-        let mut rotated = vec![0.0; batch * num_heads * seq_len * head_dim];
+        let mut rotated = Buffer::of_len(batch * num_heads * seq_len * head_dim);
         let rows = rotated.par_chunks_exact_mut(head_dim.max(1)).enumerate();
         let min_rows = MIN_ELEMENTS_PER_TASK.div_ceil(head_dim.max(1));
         rows.with_min_len(min_rows).for_each(|(index, row)| {

@@ -6,7 +6,7 @@ use rayon::prelude::*;
 
 use crate::kernels::LaunchRefused;
 use crate::kernels::cpu::{
-    Kernel, MIN_ELEMENTS_PER_TASK, Simd, Tier, activations, float_tensor, silu,
+    Buffer, Kernel, MIN_ELEMENTS_PER_TASK, Simd, Tier, activations, float_tensor, silu,
 };
 
 pub(in crate::kernels) fn run(gate_up: &FlexTensor) -> Result<FlexTensor, LaunchRefused> {
@@ -14,7 +14,7 @@ pub(in crate::kernels) fn run(gate_up: &FlexTensor) -> Result<FlexTensor, Launch
     let [rows, size] = gate_up.shape().dims();
     let intermediate_size = size / 2;
     let values = activations(gate_up)?;
-    let mut gated = vec![0.0; rows * intermediate_size];
+    let mut gated = Buffer::of_len(rows * intermediate_size);
     let task_rows = MIN_ELEMENTS_PER_TASK.div_ceil(intermediate_size.max(1));
     let tasks = gated.par_chunks_mut((task_rows * intermediate_size).max(1));
     tasks

@@ -5,7 +5,7 @@ use std::ops::Range;
 use super::partial::{Partial, Scale};
 use super::slab::ViewRows;
 use crate::kernels::cpu::panel::{VECTORS, pack, store_sums, sum_tile};
-use crate::kernels::cpu::{Element, Kernel, MAX_LANES, Simd, dot_tile, exp, weighted_sum};
+use crate::kernels::cpu::{Buffer, Element, Kernel, MAX_LANES, Simd, dot_tile, exp, weighted_sum};
 
 /// Keys in a tile of few queries.
 const TILE: usize = 4;
@@ -51,7 +51,7 @@ impl<E: Element> Kernel for Block<'_, E> {
         }
         // Whole vectors are written, also of the last keys.
         let stride = num_seen + VECTORS * S::LANES;
-        let mut scores = vec![0.0; self.lines.len() * stride];
+        let mut scores = Buffer::of_len(self.lines.len() * stride);
         // Large tiles of sums where there are registers for them.
         let has_panels = self.lines.len() >= MIN_PANEL_LINES;
         match (has_panels, S::REGISTERS) {

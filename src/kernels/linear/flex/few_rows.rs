@@ -3,7 +3,7 @@
 use rayon::prelude::*;
 
 use super::Product;
-use crate::kernels::cpu::{Kernel, MatrixRows, Simd, Tier};
+use crate::kernels::cpu::{Buffer, Kernel, MatrixRows, Simd, Tier};
 
 /// Rows of the weight at hand: enough independent sums to hide the latency of one.
 const TILE: usize = 4;
@@ -12,16 +12,16 @@ const TILE: usize = 4;
 const TASK_BYTES: usize = 128 << 10;
 
 /// `[rows, out_features]`
-pub(super) fn multiply<W: MatrixRows>(tier: Tier, product: Product<'_, W>) -> Vec<f32> {
+pub(super) fn multiply<W: MatrixRows>(tier: Tier, product: Product<'_, W>) -> Buffer {
     let Product { x, weight } = product;
     let (rows, out_features) = (x.count(), weight.count());
-    let mut y = vec![0.0; rows * out_features];
+    let mut y = Buffer::of_len(rows * out_features);
     if rows == 1 {
         run_tasks(tier, product, &mut y);
         return y;
     }
     // A task owns features, not rows: it writes `[out_features, rows]`.
-    let mut transposed = vec![0.0; y.len()];
+    let mut transposed = Buffer::of_len(y.len());
     run_tasks(tier, product, &mut transposed);
     for (feature, values) in transposed.chunks_exact(rows.max(1)).enumerate() {
         for (row, value) in values.iter().enumerate() {

@@ -12,8 +12,8 @@ use std::ops::Range;
 use rayon::prelude::*;
 
 use super::{Epilogue, Product};
-use crate::kernels::cpu::panel::{MAX_TILE_ROWS, VECTORS, pack, sum_tile, tile_rows};
-use crate::kernels::cpu::{Kernel, MAX_LANES, MatrixRows, Simd, Tier};
+use crate::kernels::cpu::panel::{MAX_TILE_ROWS, VECTORS, pack, store_sums, sum_tile, tile_rows};
+use crate::kernels::cpu::{Buffer, Kernel, MAX_LANES, MatrixRows, Simd, Tier};
 use packed_rows::PackedRows;
 use rectangle::Rectangle;
 
@@ -36,9 +36,12 @@ pub(super) fn multiply<W: MatrixRows>(
     tier: Tier,
     product: Product<'_, W>,
     epilogue: Epilogue<'_>,
-) -> Vec<f32> {
+) -> Buffer {
     let (rows, out_features) = (product.x.count(), product.weight.count());
-    let mut y = vec![0.0; rows * out_features];
+    let mut y = match product.weight.size() {
+        0 => Buffer::zeros(rows * out_features),
+        _ => Buffer::of_len(rows * out_features),
+    };
     let tile = tier.run(ShapeOfTile);
     let x = PackedRows::new(product.x, tile.rows);
     let sizes = task_sizes([rows, out_features], tile, rayon::current_num_threads());
@@ -99,7 +102,7 @@ impl<W: MatrixRows> Kernel for Task<'_, W> {
         let size = self.weight.size();
         let width = VECTORS * S::LANES;
         let features = self.weight.count().next_multiple_of(width);
-        let mut packed = vec![0.0; features * DEPTH.min(size)];
+        let mut packed = Buffer::of_len(features * DEPTH.min(size));
         for start in (0..size).step_by(DEPTH) {
             let depth = start..size.min(start + DEPTH);
             let packed = &mut packed[..features * depth.len()];
@@ -118,6 +121,15 @@ impl<W: MatrixRows> Kernel for Task<'_, W> {
     }
 }
 
+/// Where a tile is added.
+#[derive(Clone, Copy)]
+struct Place {
+    row: usize,
+    column: usize,
+    /// Nothing is there yet.
+    is_first: bool,
+}
+
 impl<W: MatrixRows> Task<'_, W> {
     /// Adds the products of one stretch of the rows.
     #[inline(always)]
@@ -127,7 +139,11 @@ impl<W: MatrixRows> Task<'_, W> {
             let x = self.x.part(&tile, depth);
             let height = x.len() / depth.len();
             for (index, weight) in packed.chunks_exact(width * depth.len()).enumerate() {
-                let y = [tile.start - self.y.rows().start, index * width];
+                let y = Place {
+                    row: tile.start - self.y.rows().start,
+                    column: index * width,
+                    is_first: depth.start == 0,
+                };
                 // A tile of rows, or a third or two thirds of one.
                 match (S::REGISTERS, height) {
                     (32.., 4) => self.tile::<S, 4>(simd, x, weight, y),
@@ -144,15 +160,20 @@ impl<W: MatrixRows> Task<'_, W> {
         }
     }
 
-    /// Adds one tile, whose first row and column in `y` are given.
+    /// Adds one tile at its place in `y`.
     #[inline(always)]
     fn tile<S: Simd, const ROWS: usize>(
         &mut self,
         simd: S,
         x: &[f32],
         weight: &[f32],
-        [row, column]: [usize; 2],
+        place: Place,
     ) {
+        let Place {
+            row,
+            column,
+            is_first,
+        } = place;
         let sums = sum_tile::<S, ROWS>(simd, x, weight);
         let width = VECTORS * S::LANES;
         let rows = ROWS.min(self.y.rows().len() - row);
@@ -160,21 +181,23 @@ impl<W: MatrixRows> Task<'_, W> {
         if rows == ROWS && columns == width {
             // A loop of constant length: with another the sums would have to leave their registers.
             for (index, sums) in sums.iter().enumerate() {
-                add(
-                    simd,
-                    sums,
-                    &mut self.y.row(row + index)[column..column + width],
-                );
+                let y = &mut self.y.row(row + index)[column..column + width];
+                match is_first {
+                    true => store_sums(simd, sums, y),
+                    false => add(simd, sums, y),
+                }
             }
             return;
         }
         let mut tile = [0.0; MAX_TILE_ROWS * VECTORS * MAX_LANES];
         for (sums, tile) in sums.iter().zip(tile.chunks_exact_mut(width)) {
-            add(simd, sums, tile);
+            store_sums(simd, sums, tile);
         }
         for (index, tile) in tile.chunks_exact(width).take(rows).enumerate() {
             let y = &mut self.y.row(row + index)[column..column + columns];
-            y.iter_mut().zip(tile).for_each(|(y, sum)| *y += sum);
+            let before = |y: f32| if is_first { 0.0 } else { y };
+            let sums = y.iter_mut().zip(tile);
+            sums.for_each(|(y, sum)| *y = before(*y) + sum);
         }
     }
 }

@@ -4,13 +4,13 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 
-use crate::kernels::cpu::StridedRows;
+use crate::kernels::cpu::{Buffer, StridedRows};
 
 /// Rows in tiles of one height, of which the last may be a third or two thirds; what is missing to that
 /// is zeros.
 pub(super) struct PackedRows {
     /// `[tile, size, height of the tile]`
-    values: Vec<f32>,
+    values: Buffer,
     /// Elements of a row.
     size: usize,
     /// Rows of a tile.
@@ -23,7 +23,7 @@ impl PackedRows {
     pub(super) fn new(x: StridedRows<'_, f32>, height: usize) -> Self {
         assert!(height.is_multiple_of(3), "a tile has thirds");
         let (rows, size) = (x.count(), x.size());
-        let mut values = vec![0.0; rows.next_multiple_of(height / 3) * size];
+        let mut values = Buffer::zeros(rows.next_multiple_of(height / 3) * size);
         let tiles = values.par_chunks_mut((height * size).max(1)).enumerate();
         tiles.for_each(|(tile, values)| {
             let first = tile * height;
