@@ -83,20 +83,28 @@ fn weigh(scores: &mut [f32], seen: &Range<usize>, softmax_scale: f32) -> Scale {
     scores[seen.end..].fill(0.0);
     let seen = &mut scores[seen.clone()];
     let larger = |a: f32, b: f32| if a > b { a } else { b };
-    // Lane by lane, so that it vectorises: the compiler may not reorder a comparison with NaN.
-    let mut lanes = [f32::NEG_INFINITY; MAX_LANES];
-    for chunk in seen.chunks(MAX_LANES) {
-        for (lane, score) in lanes.iter_mut().zip(chunk) {
-            *lane = larger(*score, *lane);
+    // Lane by lane, in arrays of one length, so that both loops stay in registers.
+    let (chunks, rest) = seen.as_chunks_mut::<MAX_LANES>();
+    let mut largest = [f32::NEG_INFINITY; MAX_LANES];
+    for chunk in chunks.iter() {
+        for (largest, score) in largest.iter_mut().zip(chunk) {
+            *largest = larger(*score, *largest);
         }
     }
-    let largest = lanes.into_iter().fold(f32::NEG_INFINITY, larger);
+    let largest = largest
+        .into_iter()
+        .chain(rest.iter().copied())
+        .fold(f32::NEG_INFINITY, |largest, score| larger(score, largest));
     let mut sums = [0.0; MAX_LANES];
-    for chunk in seen.chunks_mut(MAX_LANES) {
+    for chunk in chunks {
         for (score, sum) in chunk.iter_mut().zip(&mut sums) {
             *score = exp((*score - largest) * softmax_scale);
             *sum += *score;
         }
+    }
+    for (score, sum) in rest.iter_mut().zip(&mut sums) {
+        *score = exp((*score - largest) * softmax_scale);
+        *sum += *score;
     }
     Scale {
         largest: largest * softmax_scale,
