@@ -193,8 +193,10 @@ impl LoadOptions {
     }
 
     /// Reads the weights from a file that
-    /// [`save_weights`](crate::MultimodalPipeline::save_weights) wrote, in place of the model's own,
-    /// which may be absent then. They are kept as they were, so that nothing is rounded again.
+    /// [`save_weights`](crate::MultimodalPipeline::save_weights) wrote, in place of those in the model's
+    /// folder, which may be absent then. It must be the same model: only shapes and names are compared.
+    /// Unless [`with_weights`](Self::with_weights) asks for something else, they are kept as they were,
+    /// and nothing is rounded again; a backend without kernels for packed matrices keeps these in f16.
     #[must_use]
     pub fn with_saved_weights(mut self, file: impl Into<PathBuf>) -> Self {
         self.saved_weights = Some(file.into());

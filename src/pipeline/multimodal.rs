@@ -111,7 +111,7 @@ impl<B: VlmBackend> MultimodalPipeline<B> {
 
     /// Writes the weights, as they are kept, into a new file for
     /// [`LoadOptions::with_saved_weights`]: a model that was rounded to `q8` or `q4`, or had adapters
-    /// merged, opens from it without doing that again, on any backend. One tensor at a time is on the
+    /// merged, opens from it without doing that again, whatever backend wrote it. One tensor at a time is on the
     /// host. Adapters that stay beside the weights are not written.
     ///
     /// # Examples
@@ -133,7 +133,7 @@ impl<B: VlmBackend> MultimodalPipeline<B> {
     ///
     /// [`CheckpointError::NotWritten`](crate::CheckpointError::NotWritten), also when there is such a
     /// file already, [`DeviceError::Failed`] when the device does not give a tensor back. What was
-    /// written until then is no file that opens.
+    /// written until then is removed.
     pub fn save_weights(&self, path: impl AsRef<Path>) -> Result<()> {
         save_module(&self.inner.parts.model, path.as_ref())
     }

@@ -197,7 +197,9 @@ impl<B: VlmBackend> MultimodalPipeline<B> {
                 adapter: adapter(),
                 tokens,
             }));
-            steps.extend(BATCH_ROWS.map(|rows| Step::Together {
+            // A token of the prompt and one behind it.
+            let batches = BATCH_ROWS.iter().filter(|_| self.context_length() >= 2);
+            steps.extend(batches.map(|&rows| Step::Together {
                 adapter: adapter(),
                 rows,
             }));
@@ -365,11 +367,13 @@ mod tests {
 
     #[test]
     fn a_context_that_holds_no_question_has_nothing_to_wait_for() {
-        let options = LoadOptions::new().with_context_length(4);
-        let warmed_up = open("llava", &options).run_steps(&mut |_| ControlFlow::Continue(()));
-        assert!(
-            matches!(warmed_up, Ok(WarmUp::Ready { .. })),
-            "{warmed_up:?}"
-        );
+        for tokens in [1, 2, 4] {
+            let options = LoadOptions::new().with_context_length(tokens);
+            let warmed_up = open("llava", &options).run_steps(&mut |_| ControlFlow::Continue(()));
+            assert!(
+                matches!(warmed_up, Ok(WarmUp::Ready { .. })),
+                "{tokens}: {warmed_up:?}"
+            );
+        }
     }
 }

@@ -5,6 +5,7 @@
 //! as in `decoder.layers.0.mlp.down_proj.weight:Q4_0`.
 
 use std::collections::BTreeMap;
+use std::fs;
 use std::path::Path;
 
 use burn::module::{Module, ModuleVisitor, Param};
@@ -35,7 +36,7 @@ const BLOCK_TYPES: [BlockType; 3] = [BlockType::Q8_0, BlockType::Q4_0, BlockType
 ///
 /// [`CheckpointError::NotWritten`](crate::CheckpointError::NotWritten), also if there is such a file
 /// already; [`DeviceError::Failed`] if the device does not give a parameter back. What was written
-/// until then is not opened again.
+/// until then is removed.
 pub(crate) fn save_module<B: Backend, M: Module<B>>(module: &M, path: &Path) -> Result<()> {
     let mut visitor = Visitor::<B> {
         path: ModulePath::default(),
@@ -44,10 +45,14 @@ pub(crate) fn save_module<B: Backend, M: Module<B>>(module: &M, path: &Path) -> 
     module.visit(&mut visitor);
     let tensors: Vec<_> = visitor.kept.iter().map(Kept::to_write).collect();
     let mut writer = ShardWriter::create(path, &tensors)?;
-    for kept in visitor.kept {
-        kept.write(&mut writer)?;
+    let mut kept = visitor.kept.into_iter();
+    let written = kept.try_for_each(|kept| kept.write(&mut writer));
+    let written = written.and_then(|()| writer.finish());
+    if written.is_err() {
+        // The first failure is what is told.
+        let _ = fs::remove_file(path);
     }
-    writer.finish()
+    written
 }
 
 impl Checkpoint {

@@ -30,7 +30,8 @@ const TASK_LINES: [usize; 2] = [24, 96];
 /// Scores to a task, as far as it has more than the fewest queries: 512 KiB.
 const TASK_SCORES: usize = 128 << 10;
 
-/// Queries to a task are a multiple of this, the rows of a tile.
+/// Queries to a task are a multiple of this, the rows of a tile. From so many on it pays to copy the keys
+/// for them; which way a query goes does not depend on what is beside it in a task or a batch.
 const TILE_LINES: usize = 12;
 
 /// Keys below which a part of them is not worth another task: 32 KiB at 64 elements of 2 bytes, and as
@@ -114,8 +115,7 @@ fn attend<E: Element>(tier: Tier, attention: &Attention<'_, E>) -> Buffer {
     let [batch, num_heads, seq_q, head_dim] = attention.queries.dims();
     let threads = rayon::current_num_threads();
     let task_lines = attention.task_lines(threads);
-    let parts = attention.num_parts(threads, task_lines);
-    let tasks = attention.tasks(parts, task_lines);
+    let tasks = attention.tasks(threads, task_lines);
     let num_keys: usize = attention.views.iter().map(KvView::len).sum();
     let elements = batch * num_heads * seq_q * head_dim * num_keys.div_ceil(batch.max(1));
     let min_tasks = (tasks.len() * MIN_ELEMENTS_PER_TASK).div_ceil(elements.max(1));
@@ -126,8 +126,11 @@ fn attend<E: Element>(tier: Tier, attention: &Attention<'_, E>) -> Buffer {
         .collect();
 
     let mut target = Buffer::of_len(batch * seq_q * num_heads * head_dim);
-    for (task, partials) in tasks.iter().step_by(parts).zip(partials.chunks(parts)) {
-        let answers = Partial::merge(partials);
+    let mut partials = partials.as_slice();
+    for parts in tasks.chunk_by(|_, next| next.part.index > 0) {
+        let task = parts[0];
+        let of_task = partials.split_off(..parts.len()).unwrap_or_default();
+        let answers = Partial::merge(of_task);
         let answers = answers.chunks_exact(head_dim.max(1));
         for (line, answer) in (task.first_line..).zip(answers) {
             let head = task.kv_head * attention.group() + line / seq_q;
@@ -156,12 +159,14 @@ impl<E: Element> Attention<'_, E> {
         lines.next_multiple_of(TILE_LINES)
     }
 
-    /// Parts to cut the keys into, so that `threads` have as many tasks each.
-    fn num_parts(&self, threads: usize, task_lines: usize) -> usize {
-        let [batch, _, seq_q, _] = self.queries.dims();
-        let blocks = (self.group() * seq_q).div_ceil(task_lines);
-        let tasks = batch * self.key.num_heads() * blocks;
-        let num_keys = self.views.iter().map(KvView::len).min().unwrap_or(0);
+    /// Parts to cut the keys of a row into, so that `threads` would have as many tasks each if it were
+    /// alone: its sums are the same in a batch.
+    fn num_parts(&self, row: usize, threads: usize) -> usize {
+        let [_, _, seq_q, _] = self.queries.dims();
+        let [fewest, _] = TASK_LINES;
+        let blocks = (self.group() * seq_q).div_ceil(fewest);
+        let tasks = self.key.num_heads() * blocks;
+        let num_keys = self.views[row].len();
         if tasks == 0 || tasks >= ENOUGH_TASKS * threads {
             return 1;
         }
@@ -170,11 +175,12 @@ impl<E: Element> Attention<'_, E> {
     }
 
     /// Those of one block of queries one behind another.
-    fn tasks(&self, parts: usize, task_lines: usize) -> Vec<Task> {
+    fn tasks(&self, threads: usize, task_lines: usize) -> Vec<Task> {
         let [batch, _, seq_q, _] = self.queries.dims();
         let num_kv_heads = self.key.num_heads();
         let mut tasks = Vec::new();
         for (batch, kv_head) in pairs(batch, num_kv_heads) {
+            let parts = self.num_parts(batch, threads);
             for first_line in (0..self.group() * seq_q).step_by(task_lines) {
                 tasks.extend((0..parts).map(|index| Task {
                     batch,
@@ -219,6 +225,7 @@ impl<E: Element> Attention<'_, E> {
             lines: lines.collect(),
             keys: self.key.rows(view, task.kv_head),
             values: self.value.rows(view, task.kv_head),
+            has_panels: group * seq_q >= TILE_LINES,
         }
     }
 }

@@ -6,7 +6,7 @@
 use std::mem::MaybeUninit;
 use std::ops::{Deref, DerefMut};
 use std::slice;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use burn::tensor::Bytes;
 use burn_std::{AllocationController, AllocationProperty};
@@ -17,8 +17,39 @@ const MIN_LEN: usize = 1 << 14;
 /// Numbers that wait to be used again, all together: 64 MiB.
 const MAX_FREE: usize = 1 << 24;
 
+static FREE: Mutex<FreeList> = Mutex::new(FreeList(Vec::new()));
+
+fn free_list() -> MutexGuard<'static, FreeList> {
+    FREE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 /// Those that nobody uses, the longest unused first.
-static FREE: Mutex<Vec<Vec<f32>>> = Mutex::new(Vec::new());
+#[derive(Debug)]
+struct FreeList(Vec<Vec<f32>>);
+
+impl FreeList {
+    /// One of at least `len` numbers, and at most half as many again.
+    fn take(&mut self, len: usize) -> Option<Vec<f32>> {
+        let fitting = self.0.iter().enumerate().filter(|(_, numbers)| {
+            let held = numbers.len();
+            held >= len.max(MIN_LEN) && held <= len + len / 2
+        });
+        let (index, _) = fitting.min_by_key(|(_, numbers)| numbers.len())?;
+        Some(self.0.remove(index))
+    }
+
+    /// Keeps one, as long as all together are not too many.
+    fn put(&mut self, numbers: Vec<f32>) {
+        if !(MIN_LEN..=MAX_FREE).contains(&numbers.len()) {
+            return;
+        }
+        self.0.push(numbers);
+        let mut held: usize = self.0.iter().map(Vec::len).sum();
+        while held > MAX_FREE {
+            held -= self.0.remove(0).len();
+        }
+    }
+}
 
 /// Numbers of one owner, who may make a tensor of them.
 #[derive(Debug)]
@@ -29,9 +60,10 @@ pub(in crate::kernels) struct Buffer {
 }
 
 impl Buffer {
-    /// As many numbers of any value: whoever asks for them writes each. Tests find NaN in them.
+    /// As many numbers of any value: whoever asks for them writes each. With debug assertions they are
+    /// NaN.
     pub(in crate::kernels) fn of_len(len: usize) -> Self {
-        let numbers = match take(len) {
+        let numbers = match free_list().take(len) {
             Some(mut numbers) => {
                 if cfg!(debug_assertions) {
                     numbers.fill(f32::NAN);
@@ -52,7 +84,7 @@ impl Buffer {
 
     /// As many zeros.
     pub(in crate::kernels) fn zeros(len: usize) -> Self {
-        let numbers = match take(len) {
+        let numbers = match free_list().take(len) {
             Some(mut numbers) => {
                 numbers[..len].fill(0.0);
                 numbers
@@ -77,32 +109,9 @@ impl Buffer {
     }
 }
 
-/// A free buffer of at least `len` numbers, and at most twice as many.
-fn take(len: usize) -> Option<Vec<f32>> {
-    if len < MIN_LEN {
-        return None;
-    }
-    let mut free = FREE.lock().unwrap_or_else(PoisonError::into_inner);
-    let fitting = free.iter().enumerate().filter(|(_, numbers)| {
-        let held = numbers.len();
-        held >= len && held / 2 <= len
-    });
-    let (index, _) = fitting.min_by_key(|(_, numbers)| numbers.len())?;
-    Some(free.remove(index))
-}
-
 impl Drop for Buffer {
     fn drop(&mut self) {
-        let numbers = std::mem::take(&mut self.numbers);
-        if !(MIN_LEN..=MAX_FREE).contains(&numbers.len()) {
-            return;
-        }
-        let mut free = FREE.lock().unwrap_or_else(PoisonError::into_inner);
-        free.push(numbers);
-        let mut held: usize = free.iter().map(Vec::len).sum();
-        while held > MAX_FREE {
-            held -= free.remove(0).len();
-        }
+        free_list().put(std::mem::take(&mut self.numbers));
     }
 }
 
@@ -155,29 +164,50 @@ impl AllocationController for Buffer {
 mod tests {
     use super::*;
 
-    /// A length that no other test of this process asks for.
-    const LEN: usize = 5 * MIN_LEN + 7;
+    #[test]
+    fn memory_of_about_the_length_is_used_again() {
+        let mut free = FreeList(Vec::new());
+        free.put(vec![0.0; 3 * MIN_LEN]);
+        free.put(vec![0.0; 2 * MIN_LEN]);
+        free.put(vec![0.0; MIN_LEN - 1]);
+        assert_eq!(free.take(MIN_LEN), None, "the shortest is twice as long");
+        assert_eq!(
+            free.take(2 * MIN_LEN - 1).map(|found| found.len()),
+            Some(2 * MIN_LEN)
+        );
+        assert_eq!(
+            free.take(2 * MIN_LEN + 1).map(|found| found.len()),
+            Some(3 * MIN_LEN)
+        );
+        assert_eq!(free.take(2 * MIN_LEN), None);
+    }
 
     #[test]
-    fn memory_is_used_again_and_never_read_again() {
-        let mut first = Buffer::zeros(LEN);
-        first.fill(3.0);
-        let place = first.as_ptr();
-        let bytes = first.into_bytes();
-        assert_eq!(bytes.len(), LEN * size_of::<f32>());
-        assert_eq!(bytemuck::cast_slice::<u8, f32>(&bytes)[LEN - 1], 3.0);
-        drop(bytes);
-        let second = Buffer::of_len(LEN - 1);
-        assert_eq!(second.as_ptr(), place, "the same memory");
-        assert_eq!(second.len(), LEN - 1);
-        assert!(!second.contains(&3.0), "what was there is not");
-        drop(second);
-        assert!(Buffer::zeros(LEN).iter().all(|number| *number == 0.0));
-        assert_ne!(
-            Buffer::of_len(LEN / 4).len(),
-            LEN,
-            "too large a one is left"
-        );
+    fn what_is_too_much_goes_the_longest_unused_first() {
+        let mut free = FreeList(Vec::new());
+        let half = MAX_FREE / 2;
+        for len in [half, half - 1, MIN_LEN] {
+            free.put(vec![0.0; len]);
+        }
+        let held: Vec<_> = free.0.iter().map(Vec::len).collect();
+        assert_eq!(held, [half - 1, MIN_LEN]);
+        free.put(vec![0.0; MAX_FREE + 1]);
+        assert_eq!(free.0.len(), 2);
+    }
+
+    #[test]
+    fn what_was_there_is_never_read() {
+        for _ in 0..3 {
+            let mut buffer = Buffer::of_len(3 * MIN_LEN);
+            assert!(buffer.iter().all(|number| number.is_nan()));
+            buffer.fill(3.0);
+            drop(buffer.into_bytes());
+            assert!(
+                Buffer::zeros(3 * MIN_LEN)
+                    .iter()
+                    .all(|number| *number == 0.0)
+            );
+        }
     }
 
     #[test]

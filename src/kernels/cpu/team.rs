@@ -7,25 +7,27 @@ use rayon::{ThreadPool, ThreadPoolBuilder};
 use crate::kernels::{KernelTrace, trace};
 
 /// A pool of its own: a thread that waits for its neighbour takes up other work meanwhile, and what an
-/// application gives the global pool may take long. `None` where threads cannot be made.
+/// application gives the global pool may take long. As large as that one, which an application may have
+/// limited. `None` where threads cannot be made.
 static POOL: LazyLock<Option<ThreadPool>> = LazyLock::new(|| {
     let name = |index| format!("burn-vlm-{index}");
-    ThreadPoolBuilder::new().thread_name(name).build().ok()
+    let threads = ThreadPoolBuilder::new().num_threads(rayon::current_num_threads());
+    threads.thread_name(name).build().ok()
 });
 
 /// Held by whoever is in the pool: of two there, one might take up the other's whole work meanwhile.
 static TURN: Mutex<()> = Mutex::new(());
 
-/// Runs `work` on a thread of the pool. Operations that are called there share their loops with the
+/// Runs `work` on a thread of the pool, or here if this is a thread of any. Operations that are called there share their loops with the
 /// threads beside it, which are still awake from the last one; from outside, each would have to wake
 /// them and to be woken.
 ///
 /// What the operations leave behind on their thread, this takes to the caller's.
 pub(in crate::kernels) fn run<R: Send>(work: impl FnOnce() -> R + Send) -> R {
-    let Some(pool) = POOL
-        .as_ref()
-        .filter(|_| rayon::current_thread_index().is_none())
-    else {
+    if rayon::current_thread_index().is_some() {
+        return work();
+    }
+    let Some(pool) = POOL.as_ref() else {
         return work();
     };
     let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);

@@ -10,9 +10,6 @@ use crate::kernels::cpu::{Buffer, Element, Kernel, MAX_LANES, Simd, dot_tile, ex
 /// Keys in a tile of few queries.
 const TILE: usize = 4;
 
-/// Queries from which on it pays to copy the keys so that vectors go along them, and not along a query.
-const MIN_PANEL_LINES: usize = 8;
-
 /// Values that pass by before the next queries take their turn: 32 KiB at 128 elements of 2 bytes.
 const STRETCH: usize = 128;
 
@@ -35,6 +32,8 @@ pub(super) struct Block<'a, E> {
     pub(super) keys: ViewRows<'a, E>,
     /// As `keys`.
     pub(super) values: ViewRows<'a, E>,
+    /// Whether keys are copied so that vectors go along them, and not along a query.
+    pub(super) has_panels: bool,
 }
 
 impl<E: Element> Kernel for Block<'_, E> {
@@ -46,15 +45,14 @@ impl<E: Element> Kernel for Block<'_, E> {
         let softmax_scale = 1.0 / (head_dim as f32).sqrt();
         let num_seen = union(&self.lines).end;
         let mut partial = Partial::nothing(self.lines.len(), head_dim);
-        if num_seen == 0 {
+        if num_seen == 0 || head_dim == 0 {
             return partial;
         }
         // Whole vectors are written, also of the last keys.
         let stride = num_seen + VECTORS * S::LANES;
         let mut scores = Buffer::of_len(self.lines.len() * stride);
         // Large tiles of sums where there are registers for them.
-        let has_panels = self.lines.len() >= MIN_PANEL_LINES;
-        match (has_panels, S::REGISTERS) {
+        match (self.has_panels, S::REGISTERS) {
             (true, 32..) => self.score_panels::<S, 12>(simd, [num_seen, stride], &mut scores),
             (true, 16..) => self.score_panels::<S, 6>(simd, [num_seen, stride], &mut scores),
             (true, _) => self.score_panels::<S, 3>(simd, [num_seen, stride], &mut scores),
