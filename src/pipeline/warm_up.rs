@@ -120,6 +120,7 @@ impl<B: VlmBackend> MultimodalPipeline<B> {
     /// pictures, reads prompts of many lengths, goes on with batches and answers short questions,
     /// greedily, as the checkpoint says, by drawing and by beams, for the model and for each of its
     /// adapters. Nothing of it is kept but the compiled kernels: answers and caches are as without it.
+    /// A projector that reads the question may compile another few for a question of another length.
     ///
     /// Before every step `progress` is told what comes; where it breaks, this ends. Where the backend
     /// compiles nothing when it runs, as the CPU's, this returns at once.
