@@ -132,6 +132,52 @@ fn keys_cut_among_threads_follow_the_definition() {
     }
 }
 
+/// Rows of one length and another, in a batch and alone: the same bits.
+#[test]
+fn a_row_is_summed_as_alone_on_any_number_of_threads() {
+    // Few queries and many keys, groups around a tile's rows, and blocks that end within one.
+    for (query, num_kv_heads, lens) in [
+        ([2, 6, 1, 16], 3, [1400, 300]),
+        ([2, 28, 1, 16], 1, [700, 1400]),
+        ([2, 2, 97, 24], 2, [97, 200]),
+    ] {
+        let [_, num_heads, seq_q, head_dim] = query;
+        let slab = [2, num_kv_heads, 1400, head_dim];
+        let inputs = AttentionInputs {
+            query: tensor(query, 1, DType::F32),
+            key: tensor(slab, 2, DType::F32),
+            value: tensor(slab, 3, DType::F32),
+        };
+        let views = [0, 1].map(|slot| KvView::of(slot, lens[slot]));
+        let alone = [0, 1].map(|row| {
+            let values = numbers(query.iter().product(), 1);
+            let len = num_heads * seq_q * head_dim;
+            let values = values[row * len..][..len].to_vec();
+            let shape = [1, num_heads, seq_q, head_dim];
+            AttentionInputs {
+                query: FlexTensor::from_data(TensorData::new(values, shape)),
+                ..inputs.clone()
+            }
+        });
+        for threads in [1, 2, 4, 8] {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads);
+            let pool = pool.build().expect("a pool of a few threads");
+            pool.install(|| {
+                let answer = |inputs: &AttentionInputs<FlexTensor>, views: &[KvView]| {
+                    let found = run(inputs, views, AttentionMask::Causal).expect("f32");
+                    found.storage::<f32>().to_vec()
+                };
+                let alone = [0, 1].map(|row| answer(&alone[row], &views[row..=row]));
+                assert_eq!(
+                    answer(&inputs, &views),
+                    alone.concat(),
+                    "{query:?} {threads}"
+                );
+            });
+        }
+    }
+}
+
 fn assert_follows_the_definition(inputs: &AttentionInputs<FlexTensor>, view: KvView, bound: f64) {
     for mask in [AttentionMask::Causal, AttentionMask::Bidirectional] {
         let expected = attend_exactly(inputs, view, mask);
