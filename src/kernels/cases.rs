@@ -43,7 +43,8 @@ pub struct Case<B: VlmBackend> {
     pub kernel: RunCase<B>,
     /// Answers through the reference body, wholly in the given type.
     pub reference: RunCase<B>,
-    /// Answers through the reference body in f32, on inputs rounded to the given type.
+    /// Answers through the reference body in f64, or f32 on a device without it, on inputs rounded to
+    /// the given type.
     pub exact: RunCase<B>,
     /// What a perfect implementation moves and computes for activations of the given type.
     pub work: Box<dyn Fn(DType) -> Work>,

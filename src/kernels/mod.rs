@@ -252,6 +252,14 @@ where
 #[cfg(feature = "fusion")]
 impl<B: burn_fusion::FusionBackend> VlmBackend for burn_fusion::Fusion<B> {}
 
+/// What a reference body computes numbers of `dtype` in.
+pub(crate) fn wide(dtype: DType) -> DType {
+    match dtype {
+        DType::F64 => DType::F64,
+        _ => DType::F32,
+    }
+}
+
 /// The primitive of a float tensor.
 pub(crate) fn primitive<B: Backend, const D: usize>(tensor: Tensor<B, D>) -> FloatTensor<B> {
     tensor.into_primitive().tensor()

@@ -1,10 +1,10 @@
 use burn::tensor::activation::softmax;
 use burn::tensor::backend::Backend;
 use burn::tensor::ops::FloatTensor;
-use burn::tensor::{Bool, DType, Int, Tensor, TensorMetadata};
+use burn::tensor::{Bool, Int, Tensor, TensorMetadata};
 
 use super::{AttentionInputs, AttentionMask};
-use crate::kernels::{KvView, primitive, tensor};
+use crate::kernels::{KvView, primitive, tensor, wide};
 
 pub(crate) fn run<B: Backend>(
     inputs: AttentionInputs<FloatTensor<B>>,
@@ -12,9 +12,10 @@ pub(crate) fn run<B: Backend>(
     mask: AttentionMask,
 ) -> FloatTensor<B> {
     let dtype = inputs.query.dtype();
-    let query = tensor::<B, 4>(inputs.query).cast(DType::F32);
+    let query = tensor::<B, 4>(inputs.query).cast(wide(dtype));
     let key = tensor::<B, 4>(inputs.key);
     let value = tensor::<B, 4>(inputs.value);
+    let gather = |slab, view| gather(slab, view).cast(wide(dtype));
     let [_, _, seq_q, _] = query.dims();
     let answers = views.iter().enumerate().map(|(index, view)| {
         let query = query.clone().slice_dim(0, index..index + 1);
@@ -33,7 +34,7 @@ pub(crate) fn run<B: Backend>(
     primitive(answers.swap_dims(1, 2).cast(dtype))
 }
 
-/// The keys of a view, f32: `[1, num_kv_heads, view.len(), head_dim]`.
+/// The keys of a view: `[1, num_kv_heads, view.len(), head_dim]`.
 fn gather<B: Backend>(slab: &Tensor<B, 4>, view: KvView) -> Tensor<B, 4> {
     let [_, num_kv_heads, _, head_dim] = slab.dims();
     let spans = view.spans.into_iter().filter(|span| span.len > 0);
@@ -42,7 +43,7 @@ fn gather<B: Backend>(slab: &Tensor<B, 4>, view: KvView) -> Tensor<B, 4> {
         slab.clone()
             .slice([slot, 0..num_kv_heads, places, 0..head_dim])
     });
-    Tensor::cat(parts.collect(), 2).cast(DType::F32)
+    Tensor::cat(parts.collect(), 2)
 }
 
 /// Which of the keys a query sees.

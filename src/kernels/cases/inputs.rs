@@ -14,7 +14,7 @@ use crate::kernels::{
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Precision {
     activations: DType,
-    /// Holds everything in f32 after the rounding.
+    /// Holds everything in the widest type of the device after the rounding.
     is_widened: bool,
 }
 
@@ -99,6 +99,7 @@ pub enum Order {
 pub struct Inputs<'a, B: VlmBackend> {
     device: &'a B::Device,
     precision: Precision,
+    widest: DType,
     state: Cell<u64>,
 }
 
@@ -107,6 +108,10 @@ impl<'a, B: VlmBackend> Inputs<'a, B> {
         Self {
             device,
             precision,
+            widest: match B::supports_dtype(device, DType::F64) {
+                true => DType::F64,
+                false => DType::F32,
+            },
             state: Cell::new(0x5eed),
         }
     }
@@ -119,7 +124,7 @@ impl<'a, B: VlmBackend> Inputs<'a, B> {
     /// The type that activations come in.
     pub fn activation_dtype(&self) -> DType {
         if self.precision.is_widened {
-            DType::F32
+            self.widest
         } else {
             self.precision.activations
         }
@@ -218,7 +223,7 @@ impl<'a, B: VlmBackend> Inputs<'a, B> {
     ) -> FloatTensor<B> {
         let rounded_to = dtype.unwrap_or(self.precision.activations);
         let dtype = if self.precision.is_widened {
-            DType::F32
+            self.widest
         } else {
             rounded_to
         };

@@ -1,8 +1,8 @@
+use burn::tensor::TensorMetadata;
 use burn::tensor::backend::Backend;
 use burn::tensor::ops::FloatTensor;
-use burn::tensor::{DType, TensorMetadata};
 
-use crate::kernels::{primitive, tensor};
+use crate::kernels::{primitive, tensor, wide};
 
 pub(crate) fn run<B: Backend>(
     x: FloatTensor<B>,
@@ -11,9 +11,9 @@ pub(crate) fn run<B: Backend>(
     epsilon: f64,
 ) -> FloatTensor<B> {
     let dtype = x.dtype();
-    let x = tensor::<B, 2>(x).cast(DType::F32);
-    let weight = tensor::<B, 1>(weight).cast(DType::F32);
-    let bias = tensor::<B, 1>(bias).cast(DType::F32);
+    let x = tensor::<B, 2>(x).cast(wide(dtype));
+    let weight = tensor::<B, 1>(weight).cast(wide(dtype));
+    let bias = tensor::<B, 1>(bias).cast(wide(dtype));
     let centred = x.clone() - x.mean_dim(1);
     let deviation = centred
         .clone()

@@ -1,8 +1,8 @@
+use burn::tensor::TensorMetadata;
 use burn::tensor::backend::Backend;
 use burn::tensor::ops::FloatTensor;
-use burn::tensor::{DType, TensorMetadata};
 
-use crate::kernels::{primitive, tensor};
+use crate::kernels::{primitive, tensor, wide};
 
 pub(crate) fn run<B: Backend>(
     x: FloatTensor<B>,
@@ -10,8 +10,8 @@ pub(crate) fn run<B: Backend>(
     epsilon: f64,
 ) -> FloatTensor<B> {
     let dtype = x.dtype();
-    let x = tensor::<B, 2>(x).cast(DType::F32);
-    let weight = tensor::<B, 1>(weight).cast(DType::F32);
+    let x = tensor::<B, 2>(x).cast(wide(dtype));
+    let weight = tensor::<B, 1>(weight).cast(wide(dtype));
     let rms = x.clone().square().mean_dim(1).add_scalar(epsilon).sqrt();
     primitive((x / rms * weight.unsqueeze()).cast(dtype))
 }

@@ -1,9 +1,9 @@
 use burn::tensor::backend::Backend;
 use burn::tensor::ops::FloatTensor;
-use burn::tensor::{DType, Slice, Tensor, TensorMetadata};
+use burn::tensor::{Slice, Tensor, TensorMetadata};
 
 use super::{RopeAppendInputs, RopeAppended, num_heads};
-use crate::kernels::{KvWrite, primitive, tensor};
+use crate::kernels::{KvWrite, primitive, tensor, wide};
 
 pub(crate) fn run<B: Backend>(
     inputs: RopeAppendInputs<FloatTensor<B>>,
@@ -39,7 +39,7 @@ fn positions<B: Backend>(table: Tensor<B, 2>, writes: &[KvWrite], seq_len: usize
 /// `[batch, seq_len, heads, head_dim]` to the rotated `[batch, heads, seq_len, head_dim]`.
 fn rotate<B: Backend>(x: Tensor<B, 4>, cos: Tensor<B, 4>, sin: Tensor<B, 4>) -> Tensor<B, 4> {
     let dtype = x.dtype();
-    let x = x.swap_dims(1, 2).cast(DType::F32); // [batch, heads, seq_len, head_dim]
+    let x = x.swap_dims(1, 2).cast(wide(dtype)); // [batch, heads, seq_len, head_dim]
     let [_, _, _, head_dim] = x.dims();
     let [_, _, _, half] = cos.dims();
     let low = x.clone().slice_dim(3, 0..half);
