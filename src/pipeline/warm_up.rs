@@ -1,7 +1,7 @@
 //! Compiling what a pipeline will use before somebody waits for it.
 
 use std::fmt;
-use std::ops::ControlFlow;
+use std::ops::{ControlFlow, RangeInclusive};
 use std::time::{Duration, Instant};
 
 use super::load_options::KernelPolicy;
@@ -11,6 +11,7 @@ use crate::error::{DeviceError, Error, Result};
 use crate::generation::{BeamOptions, DecoderInput, SampleOptions, Sampling, Sequence};
 use crate::image::{ImageInput, ImageSize};
 use crate::kernels::{self, KernelReport, KernelTrace, VlmBackend};
+use crate::models::ProjectorConfig;
 
 /// Prompts that are read to warm up: kernels are cut for 1, 2, 4, 8 and more rows, and attention for
 /// tiles of some sizes. The last is longer than what is read at once.
@@ -21,6 +22,10 @@ const BATCH_ROWS: [usize; 4] = [2, 4, 8, 16];
 
 /// Tokens of an answer: the first is read from a prompt, the others from each other.
 const NEW_TOKENS: usize = 3;
+
+/// Words of the questions that a projector which reads them is asked: its kernels are cut for the
+/// number of rows too, of which one more than these is as good as many.
+const QUESTION_WORDS: RangeInclusive<usize> = 2..=8;
 
 /// What is being warmed up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -46,8 +51,8 @@ pub struct WarmUpProgress {
     pub done_steps: usize,
     /// All of them.
     pub total_steps: usize,
-    /// Different operations that have run so far.
-    pub num_kernels: usize,
+    /// Different operations that have run so far; each may have compiled several kernels.
+    pub num_operations: usize,
 }
 
 /// What came of warming up.
@@ -72,7 +77,7 @@ pub enum WarmUp {
     },
 }
 
-/// `compiled 11 kernels in 4.2 s`
+/// `compiled the kernels of 11 operations in 4.2 s`
 impl fmt::Display for WarmUp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (kernels, time, end) = match self {
@@ -80,8 +85,11 @@ impl fmt::Display for WarmUp {
             Self::Ready { kernels, time } => (kernels, time, ""),
             Self::Interrupted { kernels, time } => (kernels, time, ", then interrupted"),
         };
-        let (count, seconds) = (num_kernels(kernels), time.as_secs_f64());
-        write!(f, "compiled {count} kernels in {seconds:.1} s{end}")
+        let (count, seconds) = (num_operations(kernels), time.as_secs_f64());
+        write!(
+            f,
+            "compiled the kernels of {count} operations in {seconds:.1} s{end}"
+        )
     }
 }
 
@@ -101,6 +109,8 @@ enum Step {
         adapter: Option<String>,
         /// What the checkpoint says, if nothing else.
         sampling: Option<Sampling>,
+        /// Of the question.
+        words: usize,
     },
 }
 
@@ -120,7 +130,6 @@ impl<B: VlmBackend> MultimodalPipeline<B> {
     /// pictures, reads prompts of many lengths, goes on with batches and answers short questions,
     /// greedily, as the checkpoint says, by drawing and by beams, for the model and for each of its
     /// adapters. Nothing of it is kept but the compiled kernels: answers and caches are as without it.
-    /// A projector that reads the question may compile another few for a question of another length.
     ///
     /// Before every step `progress` is told what comes; where it breaks, this ends. Where the backend
     /// compiles nothing when it runs, as the CPU's, this returns at once.
@@ -167,7 +176,7 @@ impl<B: VlmBackend> MultimodalPipeline<B> {
                 stage: step.stage(),
                 done_steps,
                 total_steps: steps.len(),
-                num_kernels: num_kernels(&ran),
+                num_operations: num_operations(&ran),
             });
             if told.is_break() {
                 return Ok(WarmUp::Interrupted {
@@ -207,6 +216,13 @@ impl<B: VlmBackend> MultimodalPipeline<B> {
             steps.extend(sampling.iter().map(|&sampling| Step::Ask {
                 adapter: adapter(),
                 sampling,
+                words: 1,
+            }));
+            let read_questions = QUESTION_WORDS.filter(|_| self.projector_reads_questions());
+            steps.extend(read_questions.map(|words| Step::Ask {
+                adapter: adapter(),
+                sampling: Some(Sampling::Greedy),
+                words,
             }));
         }
         steps
@@ -225,6 +241,14 @@ impl<B: VlmBackend> MultimodalPipeline<B> {
             ]
         });
         sizes.unwrap_or_default()
+    }
+
+    fn projector_reads_questions(&self) -> bool {
+        let vision = self.spec().config.vision.as_ref();
+        vision.is_some_and(|vision| match &vision.projector {
+            ProjectorConfig::QFormer(config) => config.text.is_some(),
+            _ => false,
+        })
     }
 
     /// The ways to choose a token that this device can take.
@@ -250,7 +274,11 @@ impl<B: VlmBackend> MultimodalPipeline<B> {
             Step::Together { adapter, rows } => {
                 self.traced(|| self.step_rows(adapter.as_deref(), *rows))
             }
-            Step::Ask { adapter, sampling } => self.ask_briefly(adapter.as_deref(), *sampling),
+            Step::Ask {
+                adapter,
+                sampling,
+                words,
+            } => self.ask_briefly(adapter.as_deref(), *sampling, *words),
         }
     }
 
@@ -295,12 +323,13 @@ impl<B: VlmBackend> MultimodalPipeline<B> {
         &self,
         adapter: Option<&str>,
         sampling: Option<Sampling>,
+        words: usize,
     ) -> Result<KernelReport> {
         let mut request = AskRequest::new().max_new_tokens(NEW_TOKENS);
         if let Some(size) = self.picture_sizes().first() {
             request = request.image(blank(*size)?);
         }
-        request = request.user("Hello.");
+        request = request.user(vec!["a"; words].join(" "));
         if let Some(name) = adapter {
             request = request.adapter(name);
         }
@@ -328,7 +357,7 @@ fn prompt<B: VlmBackend>(tokens: usize) -> DecoderInput<B> {
 }
 
 /// Different operations.
-fn num_kernels(report: &KernelReport) -> usize {
+fn num_operations(report: &KernelReport) -> usize {
     let mut names: Vec<_> = report.calls().map(|(kernel, ..)| kernel).collect();
     names.dedup();
     names.len()
