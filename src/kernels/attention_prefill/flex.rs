@@ -6,6 +6,7 @@
 //! keep every thread busy, as for a single query, the keys are cut too, and the parts' sums merged.
 
 mod block;
+mod panels;
 mod partial;
 mod slab;
 
@@ -16,19 +17,16 @@ use rayon::prelude::*;
 
 use super::{AttentionInputs, AttentionMask};
 use crate::kernels::cpu::{
-    Buffer, Element, MIN_ELEMENTS_PER_TASK, Tier, Tokens, float_tensor, no_kernel_for, with_element,
+    Buffer, Element, MIN_ELEMENTS_PER_TASK, RowKernel, Simd, Tier, Tokens, float_tensor,
+    for_each_row, no_kernel_for, with_element,
 };
 use crate::kernels::{KvView, LaunchRefused};
 use block::{Block, Line};
 use partial::Partial;
 use slab::Slab;
 
-/// The fewest and the most queries to a task: keys are copied once for all of them, whose scores should
-/// stay in the second-level cache.
-const TASK_LINES: [usize; 2] = [24, 96];
-
-/// Scores to a task, as far as it has more than the fewest queries: 512 KiB.
-const TASK_SCORES: usize = 128 << 10;
+/// The fewest and the most queries to a task: keys and values are copied once for all of them.
+const TASK_LINES: [usize; 2] = [24, 768];
 
 /// Queries to a task are a multiple of this, the rows of a tile. From so many on it pays to copy the keys
 /// for them; which way a query goes does not depend on what is beside it in a task or a batch.
@@ -125,20 +123,53 @@ fn attend<E: Element>(tier: Tier, attention: &Attention<'_, E>) -> Buffer {
         .map(|task| tier.run(attention.block(*task, task_lines)))
         .collect();
 
-    let mut target = Buffer::of_len(batch * seq_q * num_heads * head_dim);
-    let mut partials = partials.as_slice();
-    for parts in tasks.chunk_by(|_, next| next.part.index > 0) {
-        let task = parts[0];
-        let of_task = partials.split_off(..parts.len()).unwrap_or_default();
-        let answers = Partial::merge(of_task);
-        let answers = answers.chunks_exact(head_dim.max(1));
-        for (line, answer) in (task.first_line..).zip(answers) {
-            let head = task.kv_head * attention.group() + line / seq_q;
-            let token = task.batch * seq_q + line % seq_q;
-            target[(token * num_heads + head) * head_dim..][..head_dim].copy_from_slice(answer);
+    let mut answers = Buffer::of_len(batch * seq_q * num_heads * head_dim);
+    let kernel = Gather {
+        partials: &partials,
+        first_of_rows: first_of_rows(&tasks, batch),
+        task_lines,
+        dims: [batch, num_heads, seq_q, head_dim],
+        num_kv_heads: attention.key.num_heads(),
+    };
+    for_each_row(tier, &mut answers, num_heads * head_dim, &kernel);
+    answers
+}
+
+/// The index of each batch row's first task.
+fn first_of_rows(tasks: &[Task], batch: usize) -> Vec<usize> {
+    (0..batch)
+        .map(|row| tasks.partition_point(|task| task.batch < row))
+        .collect()
+}
+
+/// The answers of a token's heads, from the tasks that had a part in them.
+struct Gather<'a> {
+    partials: &'a [Partial],
+    first_of_rows: Vec<usize>,
+    task_lines: usize,
+    /// As those of the queries.
+    dims: [usize; 4],
+    num_kv_heads: usize,
+}
+
+impl RowKernel for Gather<'_> {
+    #[inline(always)]
+    fn row<S: Simd>(&self, _: S, index: usize, row: &mut [f32]) {
+        let [_, num_heads, seq_q, head_dim] = self.dims;
+        let (batch, query) = (index / seq_q, index % seq_q);
+        let group = num_heads / self.num_kv_heads;
+        let blocks = (group * seq_q).div_ceil(self.task_lines);
+        let first = self.first_of_rows[batch];
+        let end = self.first_of_rows.get(batch + 1);
+        let partials = &self.partials[first..end.copied().unwrap_or(self.partials.len())];
+        let num_parts = partials.len() / (self.num_kv_heads * blocks);
+        for (head, answer) in row.chunks_exact_mut(head_dim).enumerate() {
+            let line = head % group * seq_q + query;
+            let block = head / group * blocks + line / self.task_lines;
+            let parts = &partials[block * num_parts..][..num_parts];
+            Partial::merge(parts, line % self.task_lines, answer);
         }
     }
-    target
 }
 
 impl<E: Element> Attention<'_, E> {
@@ -153,10 +184,8 @@ impl<E: Element> Attention<'_, E> {
         let [batch, _, seq_q, _] = self.queries.dims();
         let blocks = (ENOUGH_TASKS * threads).div_ceil((batch * self.key.num_heads()).max(1));
         let even = (self.group() * seq_q).div_ceil(blocks);
-        let num_keys = self.views.iter().map(KvView::len).max().unwrap_or(0);
         let [fewest, most] = TASK_LINES;
-        let lines = even.min(TASK_SCORES / num_keys.max(1)).clamp(fewest, most);
-        lines.next_multiple_of(TILE_LINES)
+        even.clamp(fewest, most).next_multiple_of(TILE_LINES)
     }
 
     /// Parts to cut the keys of a row into, so that `threads` would have as many tasks each if it were

@@ -50,6 +50,20 @@ pub(in crate::kernels) fn float_tensor(
     FlexTensor::new(bytes, Layout::contiguous(shape.into()), dtype)
 }
 
+/// Rounds numbers to those that `dtype` can store.
+#[inline(always)]
+pub(in crate::kernels) fn round_to(dtype: DType, values: &mut [f32]) {
+    match dtype {
+        DType::F16 => values
+            .iter_mut()
+            .for_each(|value| *value = f16::from_f32(*value).to_f32()),
+        DType::BF16 => values
+            .iter_mut()
+            .for_each(|value| *value = bf16::from_f32(*value).to_f32()),
+        _ => {}
+    }
+}
+
 /// A row of token ids.
 pub(in crate::kernels) fn token_ids(ids: Vec<usize>) -> FlexTensor {
     let shape = [ids.len()];

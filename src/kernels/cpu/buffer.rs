@@ -82,25 +82,6 @@ impl Buffer {
         Self { numbers, len }
     }
 
-    /// As many zeros.
-    pub(in crate::kernels) fn zeros(len: usize) -> Self {
-        let numbers = match free_list().take(len) {
-            Some(mut numbers) => {
-                numbers[..len].fill(0.0);
-                numbers
-            }
-            None => vec![0.0; len],
-        };
-        Self { numbers, len }
-    }
-
-    /// A copy.
-    pub(in crate::kernels) fn copy_of(numbers: &[f32]) -> Self {
-        let mut copy = Self::of_len(numbers.len());
-        copy.copy_from_slice(numbers);
-        copy
-    }
-
     /// The bytes of a tensor; the memory comes back when nobody holds the tensor any more.
     pub(super) fn into_bytes(self) -> Bytes {
         let len_bytes = self.len * size_of::<f32>();
@@ -202,17 +183,12 @@ mod tests {
             assert!(buffer.iter().all(|number| number.is_nan()));
             buffer.fill(3.0);
             drop(buffer.into_bytes());
-            assert!(
-                Buffer::zeros(3 * MIN_LEN)
-                    .iter()
-                    .all(|number| *number == 0.0)
-            );
         }
     }
 
     #[test]
     fn bytes_may_be_written_and_copied() {
-        let mut bytes = Buffer::copy_of(&[1.0, 2.0]).into_bytes();
+        let mut bytes = Buffer::from(vec![1.0, 2.0]).into_bytes();
         let copy = bytes.clone();
         bytemuck::cast_slice_mut::<u8, f32>(&mut bytes)[0] = 5.0;
         assert_eq!(bytemuck::cast_slice::<u8, f32>(&bytes), [5.0, 2.0]);

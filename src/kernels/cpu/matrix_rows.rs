@@ -55,6 +55,25 @@ pub(in crate::kernels) trait MatrixRows: Copy + Send + Sync {
     /// If the row has not so many.
     fn load<S: Simd>(&self, simd: S, row: usize, at: usize) -> S::Vector;
 
+    /// A whole row.
+    ///
+    /// # Panics
+    /// If `target` has not as many elements.
+    #[inline(always)]
+    fn copy_row<S: Simd>(&self, simd: S, row: usize, target: &mut [f32]) {
+        assert_eq!(target.len(), self.size(), "a whole row");
+        let mut chunks = target.chunks_exact_mut(S::LANES);
+        let mut at = 0;
+        for chunk in &mut chunks {
+            // SAFETY: the slice has `LANES` elements.
+            unsafe { simd.store(chunk.as_mut_ptr(), self.load(simd, row, at)) };
+            at += S::LANES;
+        }
+        for (at, target) in (at..).zip(chunks.into_remainder()) {
+            *target = self.widen(row, at);
+        }
+    }
+
     /// `sums[i][j]`, the dot product of the row `first + i` and `columns[j]`. See [`dot_tile`].
     fn dot_tile<S: Simd, const ROWS: usize, const COLUMNS: usize>(
         &self,

@@ -19,7 +19,7 @@ pub(super) mod team;
 mod tier;
 mod tokens;
 
-pub(super) use activations::{activations, float_tensor, no_kernel_for, token_ids};
+pub(super) use activations::{activations, float_tensor, no_kernel_for, round_to, token_ids};
 pub(super) use buffer::Buffer;
 pub(super) use cache_slab::CacheSlab;
 pub(super) use dot::{dot_tile, weighted_sum};
@@ -27,7 +27,7 @@ pub(super) use element::{Element, FloatSlice, with_element};
 pub(super) use math::{exp, gelu, gelu_tanh, quick_gelu, silu};
 pub(super) use matrix_rows::{MatrixRows, matrix_rows};
 pub(super) use packed_rows::{Bytes, HalfBytes, packed_rows};
-pub(super) use rows::{for_each_row, sum, sum_of_squares};
+pub(super) use rows::{RowKernel, for_each_row, sum, sum_of_squares};
 pub(super) use simd::Simd;
 pub(super) use strided_rows::StridedRows;
 pub(super) use tier::{Kernel, Tier};

@@ -8,7 +8,7 @@
 
 use std::ops::Range;
 
-use super::{MAX_LANES, MatrixRows, Simd};
+use super::{MAX_LANES, MatrixRows, Simd, StridedRows};
 
 /// Vectors in a panel: as many numbers of it are multiplied with each number of the other side.
 pub(in crate::kernels) const VECTORS: usize = 2;
@@ -72,18 +72,60 @@ pub(in crate::kernels) fn pack<S: Simd, W: MatrixRows>(
     }
 }
 
-/// The sums of the products of a tile: `x` is `[depth, ROWS]`, `panel` `[depth, width]`.
+/// `[depth, height]` of a tile's rows, zeros where there are fewer than `height`: one behind another are
+/// the numbers that rows have at the same place.
+///
+/// # Panics
+/// If there are more rows than `height`, or `target` is not of that size.
 #[inline(always)]
-pub(in crate::kernels) fn sum_tile<S: Simd, const ROWS: usize>(
+pub(in crate::kernels) fn pack_tile<S: Simd>(
+    simd: S,
+    rows: StridedRows<'_, f32>,
+    height: usize,
+    target: &mut [f32],
+) {
+    let size = rows.size();
+    assert!(
+        rows.count() <= height && height <= S::LANES,
+        "a tile's rows are at most as many as lanes"
+    );
+    assert_eq!(target.len(), size * height, "every element has a place");
+    let mut square = [simd.splat(0.0); MAX_LANES];
+    let mut at = 0;
+    // Whole vectors are written, also where the height is less: what is too much of one is written
+    // again by the next, as long as there is a next.
+    while at + S::LANES <= size && (at + S::LANES - 1) * height + S::LANES <= target.len() {
+        for (vector, row) in square.iter_mut().zip(0..rows.count()) {
+            let numbers = &rows.row(row)[at..at + S::LANES];
+            // SAFETY: the slice has `LANES` elements.
+            *vector = unsafe { simd.load_f32(numbers.as_ptr()) };
+        }
+        // SAFETY: of the `LANES` rows that begin at `at`, the last ends within the target: see above.
+        unsafe { simd.store_transposed(&square, target.as_mut_ptr().add(at * height), height) };
+        at += S::LANES;
+    }
+    for (at, target) in target.chunks_exact_mut(height).enumerate().skip(at) {
+        target.fill(0.0);
+        for (target, row) in target.iter_mut().zip(0..rows.count()) {
+            *target = rows.row(row)[at];
+        }
+    }
+}
+
+/// The sums of the products of a tile: `x` is `[depth, ROWS]`, `panel` `[depth, WIDTH * S::LANES]`.
+///
+/// They stay in registers if all that is done with them is in loops of constant length.
+#[inline(always)]
+pub(in crate::kernels) fn sum_tile<S: Simd, const ROWS: usize, const WIDTH: usize>(
     simd: S,
     x: &[f32],
     panel: &[f32],
-) -> [[S::Vector; VECTORS]; ROWS] {
-    let width = VECTORS * S::LANES;
-    let mut sums = [[simd.splat(0.0); VECTORS]; ROWS];
-    let steps = x.chunks_exact(ROWS);
-    for (x, panel) in steps.zip(panel.chunks_exact(width)) {
-        let mut loaded = [simd.splat(0.0); VECTORS];
+) -> [[S::Vector; WIDTH]; ROWS] {
+    let width = WIDTH * S::LANES;
+    let mut sums = [[simd.splat(0.0); WIDTH]; ROWS];
+    let (steps, _) = x.as_chunks::<ROWS>();
+    for (x, panel) in steps.iter().zip(panel.chunks_exact(width)) {
+        let mut loaded = [simd.splat(0.0); WIDTH];
         for (vector, numbers) in loaded.iter_mut().zip(panel.chunks_exact(S::LANES)) {
             let ahead = numbers.as_ptr().wrapping_add(STEPS_AHEAD * width);
             simd.prefetch(ahead.cast());
@@ -105,14 +147,35 @@ pub(in crate::kernels) fn sum_tile<S: Simd, const ROWS: usize>(
 /// # Panics
 /// If `target` is shorter.
 #[inline(always)]
-pub(in crate::kernels) fn store_sums<S: Simd>(
+pub(in crate::kernels) fn store_sums<S: Simd, const WIDTH: usize>(
     simd: S,
-    sums: &[S::Vector; VECTORS],
+    sums: &[S::Vector; WIDTH],
     target: &mut [f32],
 ) {
-    let target = &mut target[..VECTORS * S::LANES];
+    let target = &mut target[..WIDTH * S::LANES];
     for (sum, target) in sums.iter().zip(target.chunks_exact_mut(S::LANES)) {
         // SAFETY: the slice has `LANES` elements.
         unsafe { simd.store(target.as_mut_ptr(), *sum) };
+    }
+}
+
+/// Adds a row of sums to as many numbers.
+///
+/// # Panics
+/// If `target` is shorter.
+#[inline(always)]
+pub(in crate::kernels) fn add_sums<S: Simd, const WIDTH: usize>(
+    simd: S,
+    sums: &[S::Vector; WIDTH],
+    target: &mut [f32],
+) {
+    let one = simd.splat(1.0);
+    let target = &mut target[..WIDTH * S::LANES];
+    for (sum, target) in sums.iter().zip(target.chunks_exact_mut(S::LANES)) {
+        // SAFETY: the slice has `LANES` elements.
+        unsafe {
+            let sum = simd.mul_add(one, *sum, simd.load_f32(target.as_ptr()));
+            simd.store(target.as_mut_ptr(), sum);
+        }
     }
 }

@@ -50,6 +50,20 @@ impl<'a, E> StridedRows<'a, E> {
         &self.storage[start..start + self.size]
     }
 
+    /// Some elements of every row.
+    ///
+    /// # Panics
+    /// If a row has not so many.
+    pub(in crate::kernels) fn columns(&self, columns: Range<usize>) -> Self {
+        assert!(columns.end <= self.size, "{columns:?} of {}", self.size);
+        let start = columns.start.min(self.storage.len());
+        Self {
+            storage: &self.storage[start..],
+            size: columns.len(),
+            ..*self
+        }
+    }
+
     /// Some of the rows.
     pub(in crate::kernels) fn range(&self, rows: Range<usize>) -> Self {
         assert!(

@@ -1,12 +1,14 @@
 //! [`embed_and_splice()`](super::embed_and_splice()) on the CPU.
 
+use std::borrow::Cow;
+
 use burn::tensor::DType;
 use burn_flex::FlexTensor;
 
 use super::{SplicedRows, TokenIds};
 use crate::kernels::cpu::{
-    Buffer, Bytes, HalfBytes, MatrixRows, activations, float_tensor, matrix_rows, no_kernel_for,
-    packed_rows, with_element,
+    Buffer, Bytes, HalfBytes, MatrixRows, RowKernel, Simd, Tier, activations, float_tensor,
+    for_each_row, matrix_rows, no_kernel_for, packed_rows, with_element,
 };
 use crate::kernels::{LaunchRefused, Matrix, PackedType};
 
@@ -19,22 +21,43 @@ pub(in crate::kernels) fn run(
     if !matches!(dtype, DType::F32 | DType::F16 | DType::BF16) {
         return Err(no_kernel_for("embeddings", dtype));
     }
-    let [_, hidden_size] = table.dims();
     let ids = places(token_ids)?;
-    let look_up = |places: &[usize], target: &mut [f32]| look_up(table, places, target);
-    let mut embeddings = Buffer::zeros(ids.len() * hidden_size);
-    let mut next = 0;
-    for image in images {
-        let rows = activations(&image.rows)?;
-        let start = image.start * hidden_size;
-        embeddings[start..start + rows.len()].copy_from_slice(&rows);
-        look_up(
-            &ids[next..image.start],
-            &mut embeddings[next * hidden_size..],
-        )?;
-        next = image.start + rows.len() / hidden_size.max(1);
+    match table {
+        Matrix::Float(table) => with_element!(table.dtype(), E => {
+            embed(matrix_rows::<E>(table)?, &ids, images, dtype)
+        })
+        .unwrap_or_else(|| Err(no_kernel_for("a table", table.dtype()))),
+        Matrix::Packed(packed) => match packed.packed_type() {
+            PackedType::Q8 => embed(packed_rows::<Bytes>(packed)?, &ids, images, dtype),
+            PackedType::Q4 | PackedType::Q4WithMinimum => {
+                embed(packed_rows::<HalfBytes>(packed)?, &ids, images, dtype)
+            }
+        },
     }
-    look_up(&ids[next..], &mut embeddings[next * hidden_size..])?;
+}
+
+/// `[ids, hidden_size]`
+fn embed<W: MatrixRows>(
+    table: W,
+    ids: &[usize],
+    images: &[SplicedRows<FlexTensor>],
+    dtype: DType,
+) -> Result<FlexTensor, LaunchRefused> {
+    let hidden_size = table.size();
+    let rows: Vec<Cow<'_, [f32]>> = images
+        .iter()
+        .map(|image| activations(&image.rows))
+        .collect::<Result<_, _>>()?;
+    let mut sources: Vec<Source<'_>> = ids.iter().map(|id| Source::Table(*id)).collect();
+    for (image, rows) in images.iter().zip(&rows) {
+        let rows = rows.chunks_exact(hidden_size.max(1));
+        for (source, row) in sources[image.start..].iter_mut().zip(rows) {
+            *source = Source::Image(row);
+        }
+    }
+    let mut embeddings = Buffer::of_len(ids.len() * hidden_size);
+    let kernel = CopyRows { table, sources };
+    for_each_row(Tier::best(), &mut embeddings, hidden_size, &kernel);
     Ok(float_tensor(embeddings, [ids.len(), hidden_size], dtype))
 }
 
@@ -55,37 +78,27 @@ fn places(token_ids: &TokenIds<'_, FlexTensor>) -> Result<Vec<usize>, LaunchRefu
     Err(no_kernel_for("token ids", ids.dtype()))
 }
 
-/// Copies a row of the table for each place to the front of `target`, which holds zeros for those
-/// that are not in the table.
-fn look_up(
-    table: &Matrix<FlexTensor>,
-    places: &[usize],
-    target: &mut [f32],
-) -> Result<(), LaunchRefused> {
-    match table {
-        Matrix::Float(table) => with_element!(table.dtype(), E => {
-            widen_rows(matrix_rows::<E>(table)?, places, target);
-        })
-        .ok_or_else(|| no_kernel_for("a table", table.dtype())),
-        Matrix::Packed(packed) => {
-            match packed.packed_type() {
-                PackedType::Q8 => widen_rows(packed_rows::<Bytes>(packed)?, places, target),
-                PackedType::Q4 | PackedType::Q4WithMinimum => {
-                    widen_rows(packed_rows::<HalfBytes>(packed)?, places, target);
-                }
-            }
-            Ok(())
-        }
-    }
+/// Where a row comes from.
+enum Source<'a> {
+    Image(&'a [f32]),
+    /// A row of the table, or zeros where it has none of that index.
+    Table(usize),
 }
 
-fn widen_rows<W: MatrixRows>(table: W, places: &[usize], target: &mut [f32]) {
-    let targets = target.chunks_exact_mut(table.size().max(1));
-    for (place, target) in places.iter().zip(targets) {
-        if *place < table.count() {
-            for (at, target) in target.iter_mut().enumerate() {
-                *target = table.widen(*place, at);
+struct CopyRows<'a, W> {
+    table: W,
+    sources: Vec<Source<'a>>,
+}
+
+impl<W: MatrixRows> RowKernel for CopyRows<'_, W> {
+    #[inline(always)]
+    fn row<S: Simd>(&self, simd: S, index: usize, row: &mut [f32]) {
+        match self.sources[index] {
+            Source::Image(source) => row.copy_from_slice(source),
+            Source::Table(place) if place < self.table.count() => {
+                self.table.copy_row(simd, place, row);
             }
+            Source::Table(_) => row.fill(0.0),
         }
     }
 }

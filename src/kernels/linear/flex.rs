@@ -9,12 +9,11 @@ mod many_rows;
 
 use burn::tensor::TensorMetadata;
 use burn_flex::FlexTensor;
-use rayon::prelude::*;
 
 use super::{Activation, LinearEpilogue};
 use crate::kernels::cpu::{
-    self, Buffer, Bytes, HalfBytes, Kernel, MatrixRows, Simd, StridedRows, Tier, activations,
-    float_tensor, matrix_rows, no_kernel_for, packed_rows, with_element,
+    self, Buffer, Bytes, HalfBytes, MatrixRows, RowKernel, Simd, StridedRows, Tier, activations,
+    float_tensor, for_each_row, matrix_rows, no_kernel_for, packed_rows, with_element,
 };
 use crate::kernels::{LaunchRefused, Matrix, PackedType};
 
@@ -80,9 +79,12 @@ fn multiply<W: MatrixRows>(
     epilogue: Epilogue<'_>,
 ) -> Buffer {
     let product = Product { x, weight };
-    if product.x.count() <= MAX_FEW_ROWS {
-        let y = few_rows::multiply(tier, product);
-        finish(tier, y, product.weight.count(), epilogue)
+    if product.x.count() <= MAX_FEW_ROWS || product.weight.size() == 0 {
+        let mut y = few_rows::multiply(tier, product);
+        if !epilogue.is_nothing() {
+            for_each_row(tier, &mut y, product.weight.count(), &epilogue);
+        }
+        y
     } else {
         many_rows::multiply(tier, product, epilogue)
     }
@@ -121,40 +123,10 @@ impl Epilogue<'_> {
     }
 }
 
-/// What follows the product, to whole rows, several of which make a task where they are short.
-fn finish(tier: Tier, mut y: Buffer, out_features: usize, epilogue: Epilogue<'_>) -> Buffer {
-    if epilogue.is_nothing() {
-        return y;
-    }
-    let rows = cpu::MIN_ELEMENTS_PER_TASK.div_ceil(out_features.max(1));
-    let tasks = y.par_chunks_mut(rows * out_features.max(1)).enumerate();
-    tasks.for_each(|(index, y)| {
-        tier.run(Finish {
-            y,
-            first_row: index * rows,
-            out_features,
-            epilogue,
-        });
-    });
-    y
-}
-
-struct Finish<'a> {
-    y: &'a mut [f32],
-    first_row: usize,
-    out_features: usize,
-    epilogue: Epilogue<'a>,
-}
-
-impl Kernel for Finish<'_> {
-    type Output = ();
-
+impl RowKernel for Epilogue<'_> {
     #[inline(always)]
-    fn run<S: Simd>(self, _simd: S) {
-        let rows = self.y.chunks_exact_mut(self.out_features);
-        for (row, y) in (self.first_row..).zip(rows) {
-            self.epilogue.apply(y, row, 0);
-        }
+    fn row<S: Simd>(&self, _: S, index: usize, row: &mut [f32]) {
+        self.apply(row, index, 0);
     }
 }
 

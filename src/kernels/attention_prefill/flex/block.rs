@@ -2,16 +2,16 @@
 
 use std::ops::Range;
 
+use super::panels::Panels;
 use super::partial::{Partial, Scale};
 use super::slab::ViewRows;
-use crate::kernels::cpu::panel::{VECTORS, pack, store_sums, sum_tile};
 use crate::kernels::cpu::{Buffer, Element, Kernel, MAX_LANES, Simd, dot_tile, exp, weighted_sum};
 
 /// Keys in a tile of few queries.
 const TILE: usize = 4;
 
 /// Values that pass by before the next queries take their turn: 32 KiB at 128 elements of 2 bytes.
-const STRETCH: usize = 128;
+pub(super) const STRETCH: usize = 128;
 
 /// Sums of the last vector of as many lines as are summed at once.
 const MAX_TAIL: usize = 8 * MAX_LANES;
@@ -32,7 +32,7 @@ pub(super) struct Block<'a, E> {
     pub(super) keys: ViewRows<'a, E>,
     /// As `keys`.
     pub(super) values: ViewRows<'a, E>,
-    /// Whether keys are copied so that vectors go along them, and not along a query.
+    /// Whether keys and values are copied for tiles of queries.
     pub(super) has_panels: bool,
 }
 
@@ -48,18 +48,21 @@ impl<E: Element> Kernel for Block<'_, E> {
         if num_seen == 0 || head_dim == 0 {
             return partial;
         }
-        // Whole vectors are written, also of the last keys.
-        let stride = num_seen + VECTORS * S::LANES;
-        let mut scores = Buffer::of_len(self.lines.len() * stride);
-        // Large tiles of sums where there are registers for them.
-        match (self.has_panels, S::REGISTERS) {
-            (true, 32..) => self.score_panels::<S, 12>(simd, [num_seen, stride], &mut scores),
-            (true, 16..) => self.score_panels::<S, 6>(simd, [num_seen, stride], &mut scores),
-            (true, _) => self.score_panels::<S, 3>(simd, [num_seen, stride], &mut scores),
-            (false, 32..) => self.score::<S, 4>(simd, [num_seen, stride], &mut scores),
-            (false, _) => self.score::<S, 2>(simd, [num_seen, stride], &mut scores),
+        if self.has_panels {
+            // Large tiles of sums where there are registers for them.
+            match S::REGISTERS {
+                32.. => Panels::new(simd, &self).attend::<S, 12>(simd, &mut partial),
+                16.. => Panels::new(simd, &self).attend::<S, 6>(simd, &mut partial),
+                _ => Panels::new(simd, &self).attend::<S, 3>(simd, &mut partial),
+            }
+            return partial;
         }
-        let scores_of_lines = scores.chunks_exact_mut(stride);
+        let mut scores = Buffer::of_len(self.lines.len() * num_seen);
+        match S::REGISTERS {
+            32.. => self.score::<S, 4>(simd, num_seen, &mut scores),
+            _ => self.score::<S, 2>(simd, num_seen, &mut scores),
+        }
+        let scores_of_lines = scores.chunks_exact_mut(num_seen);
         for ((line, scores), scale) in self
             .lines
             .iter()
@@ -68,7 +71,7 @@ impl<E: Element> Kernel for Block<'_, E> {
         {
             *scale = weigh(scores, &line.seen, softmax_scale);
         }
-        self.sum_values(simd, [num_seen, stride], &scores, &mut partial.sums);
+        self.sum_values(simd, num_seen, &scores, &mut partial.sums);
         partial
     }
 }
@@ -76,7 +79,7 @@ impl<E: Element> Kernel for Block<'_, E> {
 /// Turns scores, times `softmax_scale`, into weights relative to the largest; what is not seen gets none.
 /// Scaled queries would be rounded once more, and all scores of a query with them, the same way.
 #[inline(always)]
-fn weigh(scores: &mut [f32], seen: &Range<usize>, softmax_scale: f32) -> Scale {
+pub(super) fn weigh(scores: &mut [f32], seen: &Range<usize>, softmax_scale: f32) -> Scale {
     scores[..seen.start].fill(0.0);
     scores[seen.end..].fill(0.0);
     let seen = &mut scores[seen.clone()];
@@ -112,7 +115,7 @@ fn weigh(scores: &mut [f32], seen: &Range<usize>, softmax_scale: f32) -> Scale {
 
 /// From the first key to the last that a line sees.
 #[inline(always)]
-fn union(lines: &[Line]) -> Range<usize> {
+pub(super) fn union(lines: &[Line]) -> Range<usize> {
     let seen = lines.iter().map(|line| line.seen.clone());
     let union =
         |all: Range<usize>, seen: Range<usize>| all.start.min(seen.start)..all.end.max(seen.end);
@@ -122,76 +125,21 @@ fn union(lines: &[Line]) -> Range<usize> {
 impl Line {
     /// Whether it sees one of `keys`.
     #[inline(always)]
-    fn sees(&self, keys: Range<usize>) -> bool {
+    pub(super) fn sees(&self, keys: Range<usize>) -> bool {
         self.seen.start < keys.end && keys.start < self.seen.end
     }
 }
 
 impl<E: Element> Block<'_, E> {
-    /// Dot products of many queries and the first `num_seen` keys, which stand in rows `stride` apart:
-    /// `[lines, stride]`. A panel of keys is copied once and meets all queries.
+    /// Dot products of the queries and the first `num_seen` keys: `[lines, num_seen]`.
     #[inline(always)]
-    fn score_panels<S: Simd, const ROWS: usize>(
-        &self,
-        simd: S,
-        [num_seen, stride]: [usize; 2],
-        scores: &mut [f32],
-    ) {
-        let head_dim = self.keys.size();
-        let queries = self.packed_queries(ROWS);
-        let mut panel = vec![0.0; head_dim * VECTORS * S::LANES];
-        for keys in self.keys.stretches(num_seen, VECTORS * S::LANES) {
-            pack(
-                simd,
-                self.keys.range(keys.clone()),
-                &(0..head_dim),
-                &mut panel,
-            );
-            let tiles = queries.chunks_exact(head_dim * ROWS);
-            let lines = self
-                .lines
-                .chunks(ROWS)
-                .zip(scores.chunks_mut(ROWS * stride));
-            for (queries, (lines, scores)) in tiles.zip(lines) {
-                if !lines.iter().any(|line| line.sees(keys.clone())) {
-                    continue;
-                }
-                let sums = sum_tile::<S, ROWS>(simd, queries, &panel);
-                for (sums, scores) in sums.iter().zip(scores.chunks_exact_mut(stride)) {
-                    store_sums(simd, sums, &mut scores[keys.start..]);
-                }
-            }
-        }
-    }
-
-    /// Tiles of queries, zeros where the last has fewer: `[tiles, head_dim, rows]`.
-    fn packed_queries(&self, rows: usize) -> Vec<f32> {
-        let head_dim = self.keys.size();
-        let mut packed = vec![0.0; self.lines.len().next_multiple_of(rows) * head_dim];
-        for (line, query) in self.queries.chunks_exact(head_dim.max(1)).enumerate() {
-            let tile = &mut packed[line / rows * rows * head_dim..];
-            let column = tile[line % rows..].iter_mut().step_by(rows);
-            column
-                .zip(query)
-                .for_each(|(packed, query)| *packed = *query);
-        }
-        packed
-    }
-
-    /// Dot products of a few queries and the first `num_seen` keys: `[lines, stride]`.
-    #[inline(always)]
-    fn score<S: Simd, const COUNT: usize>(
-        &self,
-        simd: S,
-        [num_seen, stride]: [usize; 2],
-        scores: &mut [f32],
-    ) {
+    fn score<S: Simd, const COUNT: usize>(&self, simd: S, num_seen: usize, scores: &mut [f32]) {
         let whole = num_seen - num_seen % TILE;
         for key in (0..whole).step_by(TILE) {
-            self.score_keys::<S, TILE, COUNT>(simd, key, stride, scores);
+            self.score_keys::<S, TILE, COUNT>(simd, key, num_seen, scores);
         }
         for key in whole..num_seen {
-            self.score_keys::<S, 1, COUNT>(simd, key, stride, scores);
+            self.score_keys::<S, 1, COUNT>(simd, key, num_seen, scores);
         }
     }
 
@@ -249,22 +197,16 @@ impl<E: Element> Block<'_, E> {
 
     /// Adds the weighted values to the answers.
     #[inline(always)]
-    fn sum_values<S: Simd>(
-        &self,
-        simd: S,
-        sizes: [usize; 2],
-        weights: &[f32],
-        answers: &mut [f32],
-    ) {
+    fn sum_values<S: Simd>(&self, simd: S, num_seen: usize, weights: &[f32], answers: &mut [f32]) {
         // Eight sums or more at once hide the latency of each; where lines are many, they share a value.
         let lines = self.lines.len();
         let mut first = 0;
         if S::REGISTERS >= 32 {
-            first = self.sum_whole::<S, 8, 2>(simd, sizes, [first, lines], weights, answers);
-            first = self.sum_whole::<S, 4, 4>(simd, sizes, [first, lines], weights, answers);
+            first = self.sum_whole::<S, 8, 2>(simd, num_seen, [first, lines], weights, answers);
+            first = self.sum_whole::<S, 4, 4>(simd, num_seen, [first, lines], weights, answers);
         }
-        first = self.sum_whole::<S, 2, 4>(simd, sizes, [first, lines], weights, answers);
-        self.sum_whole::<S, 1, 4>(simd, sizes, [first, lines], weights, answers);
+        first = self.sum_whole::<S, 2, 4>(simd, num_seen, [first, lines], weights, answers);
+        self.sum_whole::<S, 1, 4>(simd, num_seen, [first, lines], weights, answers);
     }
 
     /// As many of the lines as are a multiple of `SUMS`; returns the first that is left.
@@ -272,7 +214,7 @@ impl<E: Element> Block<'_, E> {
     fn sum_whole<S: Simd, const SUMS: usize, const VECTORS: usize>(
         &self,
         simd: S,
-        [num_seen, stride]: [usize; 2],
+        num_seen: usize,
         [first, end]: [usize; 2],
         weights: &[f32],
         answers: &mut [f32],
@@ -285,7 +227,7 @@ impl<E: Element> Block<'_, E> {
             for line in (first..end).step_by(SUMS) {
                 let mut of_lines: [&[f32]; SUMS] = [&[]; SUMS];
                 for (of_line, line) in of_lines.iter_mut().zip(line..) {
-                    *of_line = &weights[line * stride..][stretch.clone()];
+                    *of_line = &weights[line * num_seen..][stretch.clone()];
                 }
                 self.sum_lines::<S, SUMS, VECTORS>(simd, &stretch, line, of_lines, answers);
             }

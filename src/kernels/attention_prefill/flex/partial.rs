@@ -33,31 +33,26 @@ impl Partial {
         }
     }
 
-    /// The answers over all parts, `[lines, head_dim]`; zeros for a query that sees no key.
-    pub(super) fn merge(parts: &[Self]) -> Vec<f32> {
-        let [first, ..] = parts else {
-            return Vec::new();
-        };
-        let mut answers = vec![0.0; first.sums.len()];
-        let head_dim = answers.len().checked_div(first.scales.len()).unwrap_or(0);
-        for (line, answer) in answers.chunks_exact_mut(head_dim.max(1)).enumerate() {
-            let seeing = parts.iter().filter(|part| part.scales[line].total != 0.0);
-            let scales = seeing.clone().map(|part| part.scales[line]);
-            let largest = scales
-                .clone()
-                .map(|scale| scale.largest)
-                .fold(f32::NEG_INFINITY, f32::max);
-            let total: f32 = scales
-                .map(|scale| scale.total * exp(scale.largest - largest))
-                .sum();
-            for part in seeing {
-                let weight = exp(part.scales[line].largest - largest) / total;
-                let sums = &part.sums[line * head_dim..][..head_dim];
-                for (answer, sum) in answer.iter_mut().zip(sums) {
-                    *answer += weight * sum;
-                }
+    /// What a line gets from all parts, `[head_dim]`; zeros for a query that sees no key.
+    #[inline(always)]
+    pub(super) fn merge(parts: &[Self], line: usize, answer: &mut [f32]) {
+        let head_dim = answer.len();
+        let seeing = parts.iter().filter(|part| part.scales[line].total != 0.0);
+        let scales = seeing.clone().map(|part| part.scales[line]);
+        let largest = scales
+            .clone()
+            .map(|scale| scale.largest)
+            .fold(f32::NEG_INFINITY, f32::max);
+        let total: f32 = scales
+            .map(|scale| scale.total * exp(scale.largest - largest))
+            .sum();
+        answer.fill(0.0);
+        for part in seeing {
+            let weight = exp(part.scales[line].largest - largest) / total;
+            let sums = &part.sums[line * head_dim..][..head_dim];
+            for (answer, sum) in answer.iter_mut().zip(sums) {
+                *answer += weight * sum;
             }
         }
-        answers
     }
 }

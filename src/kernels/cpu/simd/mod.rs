@@ -81,7 +81,8 @@ pub(in crate::kernels) unsafe trait Simd: Copy {
     /// They must be writable.
     unsafe fn store(self, target: *mut f32, vector: Self::Vector);
 
-    /// Writes a square transposed: lane `i` of vector `j` to `target + i * stride + j`.
+    /// Writes a square transposed: lane `i` of vector `j` to `target + i * stride + j`, in the order of
+    /// `i`: where rows overlap, the later one stays.
     ///
     /// # Safety
     /// `LANES` rows of `LANES` numbers, `stride` apart, must be writable.

@@ -117,14 +117,14 @@ unsafe impl Simd for Avx2 {
                 transpose_fours_256([a, b, c, d]),
                 transpose_fours_256([e, f, g, h]),
             );
+            let mut rows = [top[0]; 8];
             for column in 0..4 {
                 let (low, high) = (top[column], bottom[column]);
-                let target = target.add(column * stride);
-                _mm256_storeu_ps(target, _mm256_permute2f128_ps::<0x20>(low, high));
-                _mm256_storeu_ps(
-                    target.add(4 * stride),
-                    _mm256_permute2f128_ps::<0x31>(low, high),
-                );
+                rows[column] = _mm256_permute2f128_ps::<0x20>(low, high);
+                rows[column + 4] = _mm256_permute2f128_ps::<0x31>(low, high);
+            }
+            for (index, row) in rows.into_iter().enumerate() {
+                _mm256_storeu_ps(target.add(index * stride), row);
             }
         }
     }
@@ -255,27 +255,20 @@ unsafe impl Simd for Avx512 {
             let second = transpose_fours_512([e, f, g, h]);
             let third = transpose_fours_512([i, j, k, l]);
             let fourth = transpose_fours_512([m, n, o, p]);
+            let mut rows = [first[0]; 16];
             for column in 0..4 {
                 let (a, b, c, d) = (first[column], second[column], third[column], fourth[column]);
                 let even_low = _mm512_shuffle_f32x4::<0x88>(a, b);
                 let even_high = _mm512_shuffle_f32x4::<0x88>(c, d);
                 let odd_low = _mm512_shuffle_f32x4::<0xdd>(a, b);
                 let odd_high = _mm512_shuffle_f32x4::<0xdd>(c, d);
-                let target = target.add(column * stride);
-                let quarter = 4 * stride;
-                _mm512_storeu_ps(target, _mm512_shuffle_f32x4::<0x88>(even_low, even_high));
-                _mm512_storeu_ps(
-                    target.add(quarter),
-                    _mm512_shuffle_f32x4::<0x88>(odd_low, odd_high),
-                );
-                _mm512_storeu_ps(
-                    target.add(2 * quarter),
-                    _mm512_shuffle_f32x4::<0xdd>(even_low, even_high),
-                );
-                _mm512_storeu_ps(
-                    target.add(3 * quarter),
-                    _mm512_shuffle_f32x4::<0xdd>(odd_low, odd_high),
-                );
+                rows[column] = _mm512_shuffle_f32x4::<0x88>(even_low, even_high);
+                rows[column + 4] = _mm512_shuffle_f32x4::<0x88>(odd_low, odd_high);
+                rows[column + 8] = _mm512_shuffle_f32x4::<0xdd>(even_low, even_high);
+                rows[column + 12] = _mm512_shuffle_f32x4::<0xdd>(odd_low, odd_high);
+            }
+            for (index, row) in rows.into_iter().enumerate() {
+                _mm512_storeu_ps(target.add(index * stride), row);
             }
         }
     }

@@ -12,16 +12,21 @@ use std::ops::Range;
 use rayon::prelude::*;
 
 use super::{Epilogue, Product};
-use crate::kernels::cpu::panel::{MAX_TILE_ROWS, VECTORS, pack, store_sums, sum_tile, tile_rows};
+use crate::kernels::cpu::panel::{
+    MAX_TILE_ROWS, VECTORS, add_sums, pack, store_sums, sum_tile, tile_rows,
+};
 use crate::kernels::cpu::{Buffer, Kernel, MAX_LANES, MatrixRows, Simd, Tier};
 use packed_rows::PackedRows;
 use rectangle::Rectangle;
 
-/// Elements of a row in one pass: the part of `x` in a tile takes at most 18 KiB of the first-level
-/// cache.
-const DEPTH: usize = 384;
+/// The most elements of a row in one pass: the part of `x` in a tile takes at most 24 KiB of the
+/// first-level cache.
+const MAX_DEPTH: usize = 512;
 
-/// Tiles of features to a task: with 16 lanes they take 192 KiB of the second-level cache.
+/// Numbers in a cache line of most processors.
+const LINE: usize = 16;
+
+/// Tiles of features to a task: with 16 lanes they take 256 KiB of the second-level cache.
 const TASK_TILES: usize = 4;
 
 /// Rows and features of a tile.
@@ -31,19 +36,16 @@ struct TileShape {
     features: usize,
 }
 
-/// `[rows, out_features]`, with what follows the product.
+/// `[rows, out_features]`, with what follows the product, of a weight that is not empty.
 pub(super) fn multiply<W: MatrixRows>(
     tier: Tier,
     product: Product<'_, W>,
     epilogue: Epilogue<'_>,
 ) -> Buffer {
     let (rows, out_features) = (product.x.count(), product.weight.count());
-    let mut y = match product.weight.size() {
-        0 => Buffer::zeros(rows * out_features),
-        _ => Buffer::of_len(rows * out_features),
-    };
+    let mut y = Buffer::of_len(rows * out_features);
     let tile = tier.run(ShapeOfTile);
-    let x = PackedRows::new(product.x, tile.rows);
+    let x = PackedRows::new(tier, product.x, tile.rows);
     let sizes = task_sizes([rows, out_features], tile, rayon::current_num_threads());
     Rectangle::grid(&mut y, out_features, sizes)
         .into_par_iter()
@@ -102,9 +104,12 @@ impl<W: MatrixRows> Kernel for Task<'_, W> {
         let size = self.weight.size();
         let width = VECTORS * S::LANES;
         let features = self.weight.count().next_multiple_of(width);
-        let mut packed = Buffer::of_len(features * DEPTH.min(size));
-        for start in (0..size).step_by(DEPTH) {
-            let depth = start..size.min(start + DEPTH);
+        // As even as whole vectors allow.
+        let passes = size.div_ceil(MAX_DEPTH);
+        let step = size.div_ceil(passes).next_multiple_of(MAX_LANES);
+        let mut packed = Buffer::of_len(features * step.min(size));
+        for start in (0..size).step_by(step) {
+            let depth = start..size.min(start + step);
             let packed = &mut packed[..features * depth.len()];
             let tiles = packed.chunks_exact_mut(width * depth.len()).enumerate();
             for (tile, packed) in tiles {
@@ -113,10 +118,6 @@ impl<W: MatrixRows> Kernel for Task<'_, W> {
                 pack(simd, self.weight.range(features), &depth, packed);
             }
             self.pass(simd, &depth, packed);
-        }
-        let (rows, columns) = (self.y.rows(), self.y.columns());
-        for (index, row) in rows.enumerate() {
-            self.epilogue.apply(self.y.row(index), row, columns.start);
         }
     }
 }
@@ -128,6 +129,8 @@ struct Place {
     column: usize,
     /// Nothing is there yet.
     is_first: bool,
+    /// Nothing more will be added.
+    is_last: bool,
 }
 
 impl<W: MatrixRows> Task<'_, W> {
@@ -143,6 +146,7 @@ impl<W: MatrixRows> Task<'_, W> {
                     row: tile.start - self.y.rows().start,
                     column: index * width,
                     is_first: depth.start == 0,
+                    is_last: depth.end == self.weight.size(),
                 };
                 // A tile of rows, or a third or two thirds of one.
                 match (S::REGISTERS, height) {
@@ -173,48 +177,47 @@ impl<W: MatrixRows> Task<'_, W> {
             row,
             column,
             is_first,
+            is_last,
         } = place;
-        let sums = sum_tile::<S, ROWS>(simd, x, weight);
         let width = VECTORS * S::LANES;
         let rows = ROWS.min(self.y.rows().len() - row);
         let columns = width.min(self.y.columns().len() - column);
+        if !is_first {
+            // On its way while the products are summed.
+            for row in row..row + rows {
+                let y = self.y.row(row)[column..column + columns].chunks(LINE);
+                y.for_each(|line| simd.prefetch(line.as_ptr().cast()));
+            }
+        }
+        let sums = sum_tile::<S, ROWS, VECTORS>(simd, x, weight);
         if rows == ROWS && columns == width {
             // A loop of constant length: with another the sums would have to leave their registers.
             for (index, sums) in sums.iter().enumerate() {
                 let y = &mut self.y.row(row + index)[column..column + width];
                 match is_first {
                     true => store_sums(simd, sums, y),
-                    false => add(simd, sums, y),
+                    false => add_sums(simd, sums, y),
                 }
             }
-            return;
+        } else {
+            let mut tile = [0.0; MAX_TILE_ROWS * VECTORS * MAX_LANES];
+            for (sums, tile) in sums.iter().zip(tile.chunks_exact_mut(width)) {
+                store_sums(simd, sums, tile);
+            }
+            for (index, tile) in tile.chunks_exact(width).take(rows).enumerate() {
+                let y = &mut self.y.row(row + index)[column..column + columns];
+                let before = |y: f32| if is_first { 0.0 } else { y };
+                let sums = y.iter_mut().zip(tile);
+                sums.for_each(|(y, sum)| *y = before(*y) + sum);
+            }
         }
-        let mut tile = [0.0; MAX_TILE_ROWS * VECTORS * MAX_LANES];
-        for (sums, tile) in sums.iter().zip(tile.chunks_exact_mut(width)) {
-            store_sums(simd, sums, tile);
-        }
-        for (index, tile) in tile.chunks_exact(width).take(rows).enumerate() {
-            let y = &mut self.y.row(row + index)[column..column + columns];
-            let before = |y: f32| if is_first { 0.0 } else { y };
-            let sums = y.iter_mut().zip(tile);
-            sums.for_each(|(y, sum)| *y = before(*y) + sum);
-        }
-    }
-}
-
-/// Adds `sums` to as many numbers.
-#[expect(
-    unsafe_code,
-    reason = "vector loads and stores, in slices of the right length"
-)]
-#[inline(always)]
-fn add<S: Simd>(simd: S, sums: &[S::Vector; VECTORS], y: &mut [f32]) {
-    let one = simd.splat(1.0);
-    for (sum, y) in sums.iter().zip(y.chunks_exact_mut(S::LANES)) {
-        // SAFETY: the slice has `LANES` elements.
-        unsafe {
-            let sum = simd.mul_add(one, *sum, simd.load_f32(y.as_ptr()));
-            simd.store(y.as_mut_ptr(), sum);
+        if is_last {
+            let (first_row, first_column) = (self.y.rows().start, self.y.columns().start);
+            for row in row..row + rows {
+                let y = &mut self.y.row(row)[column..column + columns];
+                self.epilogue
+                    .apply(y, first_row + row, first_column + column);
+            }
         }
     }
 }

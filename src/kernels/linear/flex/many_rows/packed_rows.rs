@@ -4,7 +4,8 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 
-use crate::kernels::cpu::{Buffer, StridedRows};
+use crate::kernels::cpu::panel::pack_tile;
+use crate::kernels::cpu::{Buffer, Kernel, Simd, StridedRows, Tier};
 
 /// Rows in tiles of one height, of which the last may be a third or two thirds; what is missing to that
 /// is zeros.
@@ -20,18 +21,19 @@ pub(super) struct PackedRows {
 impl PackedRows {
     /// # Panics
     /// If `height` is no multiple of three.
-    pub(super) fn new(x: StridedRows<'_, f32>, height: usize) -> Self {
+    pub(super) fn new(tier: Tier, x: StridedRows<'_, f32>, height: usize) -> Self {
         assert!(height.is_multiple_of(3), "a tile has thirds");
         let (rows, size) = (x.count(), x.size());
-        let mut values = Buffer::zeros(rows.next_multiple_of(height / 3) * size);
+        let mut values = Buffer::of_len(rows.next_multiple_of(height / 3) * size);
         let tiles = values.par_chunks_mut((height * size).max(1)).enumerate();
         tiles.for_each(|(tile, values)| {
             let first = tile * height;
             let height = values.len() / size;
-            for row in first..rows.min(first + height) {
-                let column = values[row - first..].iter_mut().step_by(height);
-                column.zip(x.row(row)).for_each(|(value, x)| *value = *x);
-            }
+            tier.run(PackTile {
+                rows: x.range(first..rows.min(first + height)),
+                height,
+                target: values,
+            });
         });
         Self {
             values,
@@ -52,5 +54,21 @@ impl PackedRows {
         let height = tile.len().next_multiple_of(self.height / 3);
         let tile = &self.values[tile.start * self.size..];
         &tile[depth.start * height..depth.end * height]
+    }
+}
+
+/// The rows of a tile.
+struct PackTile<'a> {
+    rows: StridedRows<'a, f32>,
+    height: usize,
+    target: &'a mut [f32],
+}
+
+impl Kernel for PackTile<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, simd: S) {
+        pack_tile(simd, self.rows, self.height, self.target);
     }
 }
