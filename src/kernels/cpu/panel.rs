@@ -179,3 +179,47 @@ pub(in crate::kernels) fn add_sums<S: Simd, const WIDTH: usize>(
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kernels::cpu::{Kernel, Tier};
+
+    struct Pack<'a> {
+        rows: StridedRows<'a, f32>,
+        /// Of what the tier's tiles have: all, two thirds, one third.
+        thirds: usize,
+    }
+
+    impl Kernel for Pack<'_> {
+        type Output = (usize, Vec<f32>);
+
+        #[inline(always)]
+        fn run<S: Simd>(self, simd: S) -> (usize, Vec<f32>) {
+            let height = tile_rows::<S>() / 3 * self.thirds;
+            let count = self.rows.count().min(height);
+            let mut packed = vec![f32::NAN; height * self.rows.size()];
+            pack_tile(simd, self.rows.range(0..count), height, &mut packed);
+            (height, packed)
+        }
+    }
+
+    #[test]
+    fn a_packed_tile_has_every_number_at_its_place_and_zeros_where_there_is_no_row() {
+        let numbers: Vec<f32> = (1..=12 * 70).map(|at| at as f32).collect();
+        for (size, count, thirds) in (0..=67).flat_map(|size| {
+            let counts = [0, 1, 2, 5, 12].into_iter();
+            counts.flat_map(move |count| [1, 2, 3].map(|thirds| (size, count, thirds)))
+        }) {
+            let rows = StridedRows::new(&numbers, 70, [count, size]);
+            for tier in Tier::all() {
+                let (height, packed) = tier.run(Pack { rows, thirds });
+                for (place, found) in packed.into_iter().enumerate() {
+                    let (at, row) = (place / height, place % height);
+                    let expected = if row < count { rows.row(row)[at] } else { 0.0 };
+                    assert_eq!(found, expected, "{tier:?} {size} {count} {height} {place}");
+                }
+            }
+        }
+    }
+}
