@@ -60,6 +60,12 @@ pub(in crate::kernels) fn quick_gelu(x: f32) -> f32 {
     x * sigmoid(1.702 * x)
 }
 
+/// `x` above zero, else 0; NaN of NaN, which `f32::max` would swallow.
+#[inline(always)]
+pub(in crate::kernels) fn relu(x: f32) -> f32 {
+    if x < 0.0 { 0.0 } else { x }
+}
+
 /// `0.5 x (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3)))`, by `1 + tanh(u) = 2 sigmoid(2 u)`.
 #[inline(always)]
 pub(in crate::kernels) fn gelu_tanh(x: f32) -> f32 {
@@ -167,6 +173,15 @@ mod tests {
             let error = (f64::from(gelu_tanh(x)) - 0.5 * wide * (1.0 + inner.tanh())).abs();
             assert!(error <= 1e-6, "gelu_tanh({x}) is off by {error}");
         }
+    }
+
+    #[test]
+    fn relu_keeps_what_is_above_zero_and_nan() {
+        assert_eq!(
+            [-2.0, 0.0, 1.5, f32::NEG_INFINITY].map(relu),
+            [0.0, 0.0, 1.5, 0.0]
+        );
+        assert!(relu(f32::NAN).is_nan());
     }
 
     #[test]

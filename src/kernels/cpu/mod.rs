@@ -24,7 +24,7 @@ pub(super) use buffer::Buffer;
 pub(super) use cache_slab::CacheSlab;
 pub(super) use dot::{dot_tile, weighted_sum};
 pub(super) use element::{Element, FloatSlice, with_element};
-pub(super) use math::{exp, gelu, gelu_tanh, quick_gelu, silu};
+pub(super) use math::{exp, gelu, gelu_tanh, quick_gelu, relu, silu};
 pub(super) use matrix_rows::{MatrixRows, matrix_rows};
 pub(super) use packed_rows::{Bytes, HalfBytes, packed_rows};
 pub(super) use rows::{RowKernel, for_each_row, sum, sum_of_squares};

@@ -199,6 +199,11 @@ fn cases<B: VlmBackend>() -> Vec<Case<B>> {
             .bias(Activation::GeluTanh)
             .weight(DType::BF16),
         product(5, 256, 100).bias(Activation::Gelu).residual(),
+        // A slice of OPT-2.7B's feed-forward, a token and a short prefill.
+        product(1, 2560, 64)
+            .bias(Activation::Relu)
+            .weight(DType::F16),
+        product(21, 160, 72).bias(Activation::Relu),
         // Every weight type, one row and several.
         product(1, 576, 100)
             .weight(DType::F32)
@@ -225,6 +230,10 @@ fn cases<B: VlmBackend>() -> Vec<Case<B>> {
             .weight(PackedType::Q4)
             .bias(Activation::Gelu),
         product(9, 32, 3).weight(PackedType::Q4WithMinimum),
+        product(2, 96, 37)
+            .weight(PackedType::Q8)
+            .bias(Activation::Relu)
+            .residual(),
         // Sizes that are a multiple of nothing, and the smallest.
         product(1, 33, 7),
         product(2, 577, 5).bias(Activation::Gelu),

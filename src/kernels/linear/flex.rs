@@ -116,6 +116,7 @@ impl Epilogue<'_> {
             Activation::Gelu => y.iter_mut().for_each(|y| *y = cpu::gelu(*y)),
             Activation::GeluTanh => y.iter_mut().for_each(|y| *y = cpu::gelu_tanh(*y)),
             Activation::QuickGelu => y.iter_mut().for_each(|y| *y = cpu::quick_gelu(*y)),
+            Activation::Relu => y.iter_mut().for_each(|y| *y = cpu::relu(*y)),
         }
         if let Some(residual) = self.residual {
             add(y, &residual.row(row)[first..first + y.len()]);

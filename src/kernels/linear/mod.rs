@@ -59,6 +59,8 @@ pub enum Activation {
     GeluTanh,
     /// `x * sigmoid(1.702 x)`, what CLIP was trained with.
     QuickGelu,
+    /// `x` where it is above zero, else 0: OPT.
+    Relu,
 }
 
 /// An activation alone, for what is added to a product in front of it.

@@ -1,4 +1,4 @@
-use burn::tensor::activation::{gelu, sigmoid};
+use burn::tensor::activation::{gelu, relu, sigmoid};
 use burn::tensor::backend::Backend;
 use burn::tensor::ops::FloatTensor;
 use burn::tensor::{Tensor, TensorMetadata};
@@ -48,5 +48,6 @@ pub(super) fn activate<B: Backend>(x: Tensor<B, 2>, activation: Activation) -> T
             x.mul_scalar(0.5) * scaled.tanh().add_scalar(1.0)
         }
         Activation::QuickGelu => x.clone() * sigmoid(x.mul_scalar(1.702)),
+        Activation::Relu => relu(x),
     }
 }

@@ -49,6 +49,8 @@ fn activate(x: f32, #[comptime] activation: Activation) -> f32 {
             x * sigmoid(comptime!(2.0 * gelu_scale()) * inner)
         }
         Activation::QuickGelu => x * sigmoid(1.702f32 * x),
+        // No `max`, which WGSL lets swallow a NaN.
+        Activation::Relu => select(x < 0.0f32, 0.0f32, x),
     }
 }
 
