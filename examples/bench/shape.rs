@@ -5,8 +5,8 @@ use burn::tensor::backend::Backend;
 use burn::tensor::{DType, Int, Shape as TensorShape, Tensor, TensorData, f16};
 use burn_vlm::kernels::{GROUP_LEN, PackedType};
 use burn_vlm::nn::{
-    Biases, LayerConfig, LlamaConfig, LlamaDecoder, MlpKind, NormConfig, NormKind, Residual,
-    RopeConfig, RopePrecision, RopeScaling,
+    Biases, LayerConfig, LlamaConfig, LlamaDecoder, MlpKind, NormConfig, NormKind, Positions,
+    Residual, RopeConfig, RopePrecision, RopeScaling,
 };
 use burn_vlm::weights::{KeptType, MatrixType, WeightType};
 use clap::ValueEnum;
@@ -45,7 +45,7 @@ impl Shape {
                 num_hidden_layers: 30,
                 layer: layer([9, 3], 64, 1536),
                 max_position_embeddings: 8192,
-                rope: rope(1e5, 64),
+                positions: rotary(1e5, 64),
                 tie_word_embeddings: true,
                 compute,
                 cache: compute,
@@ -56,7 +56,7 @@ impl Shape {
                 num_hidden_layers: 22,
                 layer: layer([32, 4], 64, 5632),
                 max_position_embeddings: 2048,
-                rope: rope(1e4, 64),
+                positions: rotary(1e4, 64),
                 tie_word_embeddings: false,
                 compute,
                 cache: compute,
@@ -67,7 +67,7 @@ impl Shape {
                 num_hidden_layers: 32,
                 layer: layer([32, 32], 128, 11_008),
                 max_position_embeddings: 4096,
-                rope: rope(1e4, 128),
+                positions: rotary(1e4, 128),
                 tie_word_embeddings: false,
                 compute,
                 cache: compute,
@@ -97,13 +97,13 @@ fn layer(
     }
 }
 
-fn rope(rope_theta: f64, rotary_dim: usize) -> RopeConfig {
-    RopeConfig {
+fn rotary(rope_theta: f64, rotary_dim: usize) -> Positions {
+    Positions::Rotary(RopeConfig {
         rope_theta,
         rotary_dim,
         scaling: RopeScaling::Default,
         precision: RopePrecision::F32,
-    }
+    })
 }
 
 /// What the random matrices of a decoder are kept in.

@@ -216,7 +216,9 @@ impl<B: VlmBackend> Sequence<B> {
         decoder: &LlamaDecoder<B>,
         sequences: impl Iterator<Item = &'a Self>,
     ) -> bool {
-        let rope = &decoder.config().rope;
+        let Some(rope) = decoder.config().positions.rope() else {
+            return true;
+        };
         let lens = sequences.map(|sequence| sequence.read.len());
         let mut deciding = lens
             .flat_map(|len| [len, len + 1])

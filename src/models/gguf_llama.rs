@@ -8,8 +8,8 @@ use super::fields::Fields;
 use super::llama::{GATE_UP, MAX_HEAD_DIM, MAX_LAYERS, MAX_POSITIONS, MAX_VOCAB, MAX_WIDTH, QKV};
 use crate::error::{ConfigError, Result};
 use crate::nn::{
-    Biases, LayerConfig, LlamaConfig, MlpKind, NormConfig, NormKind, Residual, RopeConfig,
-    RopePrecision, RopeScaling,
+    Biases, LayerConfig, LlamaConfig, MlpKind, NormConfig, NormKind, Positions, Residual,
+    RopeConfig, RopePrecision, RopeScaling,
 };
 use crate::weights::{Checkpoint, KeyMap, KeyPattern, KeyRule, RowOrder, WeightType};
 
@@ -102,14 +102,14 @@ pub(super) fn decoder_config(
         num_hidden_layers: fields.required("llama.block_count", 1..=MAX_LAYERS)?,
         layer,
         max_position_embeddings: fields.required("llama.context_length", 1..=MAX_POSITIONS)?,
-        rope: RopeConfig {
+        positions: Positions::Rotary(RopeConfig {
             rope_theta: fields
                 .number("llama.rope.freq_base", 1.0..=1e12)?
                 .unwrap_or(10_000.0),
             rotary_dim: head_dim,
             scaling: rope_scaling(fields, checkpoint, head_dim)?,
             precision: RopePrecision::F32,
-        },
+        }),
         tie_word_embeddings: !has("output.weight"),
         compute: DType::F32,
         cache: DType::F32,

@@ -10,8 +10,8 @@ use super::llama::{
 use super::{Family, ModelConfig, image_layout};
 use crate::error::{Result, visible};
 use crate::nn::{
-    Activation, Biases, LayerConfig, LlamaConfig, MlpKind, NormConfig, NormKind, Residual,
-    RopeConfig,
+    Activation, Biases, LayerConfig, LlamaConfig, MlpKind, NormConfig, NormKind, Positions,
+    Residual, RopeConfig,
 };
 use crate::text::Bos;
 use crate::weights::{KeyMap, KeyRule, RowOrder};
@@ -81,7 +81,7 @@ fn decoder_config(fields: &Fields<'_>) -> Result<LlamaConfig> {
             .unwrap_or(44),
         layer: layer_config(fields, num_heads, head_dim)?,
         max_position_embeddings,
-        rope: partial_rope(fields, head_dim, max_position_embeddings)?,
+        positions: Positions::Rotary(partial_rope(fields, head_dim, max_position_embeddings)?),
         tie_word_embeddings: fields.flag("tie_word_embeddings")?.unwrap_or(false),
         compute: DType::F32,
         cache: DType::F32,
@@ -116,7 +116,7 @@ fn layer_config(fields: &Fields<'_>, num_heads: usize, head_dim: usize) -> Resul
     })
 }
 
-fn head_dim(fields: &Fields<'_>, hidden_size: usize, num_heads: usize) -> Result<usize> {
+pub(super) fn head_dim(fields: &Fields<'_>, hidden_size: usize, num_heads: usize) -> Result<usize> {
     match hidden_size / num_heads {
         head_dim @ 2..=MAX_HEAD_DIM if head_dim * num_heads == hidden_size => Ok(head_dim),
         _ => {

@@ -6,8 +6,8 @@ use super::fields::Fields;
 use super::{Family, ModelConfig, image_layout};
 use crate::error::Result;
 use crate::nn::{
-    Biases, LayerConfig, LlamaConfig, MlpKind, NormConfig, NormKind, Residual, RopeConfig,
-    RopePrecision, RopeScaling,
+    Biases, LayerConfig, LlamaConfig, MlpKind, NormConfig, NormKind, Positions, Residual,
+    RopeConfig, RopePrecision, RopeScaling,
 };
 use crate::text::Bos;
 use crate::weights::{KeyMap, KeyRule};
@@ -165,7 +165,7 @@ pub(super) fn decoder_config_of(
             .unwrap_or(32),
         layer,
         max_position_embeddings,
-        rope: whole_rope(fields, head_dim, max_position_embeddings)?,
+        positions: Positions::Rotary(whole_rope(fields, head_dim, max_position_embeddings)?),
         tie_word_embeddings: fields.flag("tie_word_embeddings")?.unwrap_or(false),
         compute: DType::F32,
         cache: DType::F32,

@@ -62,7 +62,7 @@ impl<B: VlmBackend> SelfAttention<B> {
     }
 }
 
-/// Grouped-query attention with rotary positions over a KV cache.
+/// Grouped-query attention over a KV cache, whose tables rotate queries and keys.
 #[derive(Module, Debug)]
 pub struct CausalSelfAttention<B: Backend> {
     /// `hidden_size` to the queries, then the keys, then the values of every head:

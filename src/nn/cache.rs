@@ -26,10 +26,30 @@ pub struct CacheShape {
     pub num_kv_heads: usize,
     /// Width of a head.
     pub head_dim: usize,
-    /// How keys are rotated before they are kept.
-    pub rope: RopeConfig,
+    /// How keys are rotated before they are kept; `None` where they are not.
+    pub rope: Option<RopeConfig>,
     /// What keys and values are kept in.
     pub dtype: DType,
+}
+
+impl CacheShape {
+    /// See [`RopeConfig::deciding_len`].
+    fn deciding_len(&self, seq_len: usize) -> usize {
+        let rope = self.rope.as_ref();
+        rope.map_or(0, |rope| rope.deciding_len(seq_len))
+    }
+
+    fn rope_table<B: VlmBackend>(
+        &self,
+        num_positions: usize,
+        seq_len: usize,
+        device: &B::Device,
+    ) -> RopeTable<B> {
+        match &self.rope {
+            Some(rope) => RopeTable::new(rope, num_positions, seq_len, device),
+            None => RopeTable::still(num_positions, device),
+        }
+    }
 }
 
 /// Where a sequence lies in a cache.
@@ -105,13 +125,13 @@ impl<B: VlmBackend> KvCache<B> {
     pub fn new(shape: CacheShape, num_slots: usize, capacity: usize, device: &B::Device) -> Self {
         let slot = SlotState {
             len: 0,
-            deciding_len: shape.rope.deciding_len(0),
+            deciding_len: shape.deciding_len(0),
         };
         let mut cache = Self {
             layers: Vec::new(),
             slots: vec![slot; num_slots],
             capacity,
-            ropes: vec![RopeTable::new(&shape.rope, capacity, 0, device)],
+            ropes: vec![shape.rope_table(capacity, 0, device)],
             shape,
             device: device.clone(),
         };
@@ -183,7 +203,7 @@ impl<B: VlmBackend> KvCache<B> {
         // The length that decides is its own deciding length: the rotations stay what they are.
         let tables = ropes.map(|rope| {
             let seq_len = rope.deciding_len;
-            RopeTable::new(&self.shape.rope, capacity, seq_len, &self.device)
+            self.shape.rope_table(capacity, seq_len, &self.device)
         });
         self.ropes = tables.collect();
     }
@@ -193,7 +213,7 @@ impl<B: VlmBackend> KvCache<B> {
         let held = self.held();
         let slot = SlotState {
             len: 0,
-            deciding_len: self.shape.rope.deciding_len(0),
+            deciding_len: self.shape.deciding_len(0),
         };
         self.slots.extend(std::iter::repeat_n(slot, count));
         self.move_to_new_slabs(held);
@@ -229,7 +249,7 @@ impl<B: VlmBackend> KvCache<B> {
     /// # Panics
     /// If there is no such slot.
     pub fn rotate_for(&mut self, slot: usize, seq_len: usize) -> bool {
-        let deciding_len = self.shape.rope.deciding_len(seq_len);
+        let deciding_len = self.shape.deciding_len(seq_len);
         if self.slots[slot].deciding_len == deciding_len {
             return false;
         }
@@ -243,8 +263,7 @@ impl<B: VlmBackend> KvCache<B> {
         };
         self.ropes.retain(in_use);
         if self.rope(deciding_len).is_none() {
-            let (rope, capacity) = (&self.shape.rope, self.capacity);
-            let table = RopeTable::new(rope, capacity, seq_len, &self.device);
+            let table = self.shape.rope_table(self.capacity, seq_len, &self.device);
             self.ropes.push(table);
         }
         true

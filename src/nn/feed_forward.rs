@@ -1,4 +1,4 @@
-//! Feed-forward blocks: [`Mlp`] for vision encoders and GPT-NeoX, [`GatedMlp`] for Llama decoders.
+//! Feed-forward blocks: [`Mlp`] for vision encoders, GPT-NeoX and OPT, [`GatedMlp`] for Llama decoders.
 
 use burn::module::Module;
 use burn::tensor::{Tensor, backend::Backend};

@@ -23,7 +23,8 @@ pub use crate::kernels::Activation;
 pub use attention::{CausalSelfAttention, SelfAttention};
 pub use cache::{CacheFull, CachePlace, CacheShape, KvCache, SharedPrefix};
 pub use decoder::{
-    Biases, DecoderLayer, LayerConfig, LlamaConfig, LlamaDecoder, LogitsFor, MlpKind, Residual,
+    Biases, DecoderLayer, LayerConfig, LearnedPositions, LlamaConfig, LlamaDecoder, LogitsFor,
+    MlpKind, Positions, Residual,
 };
 pub use embedding::Embedding;
 pub use feed_forward::{FeedForward, GatedMlp, Mlp};

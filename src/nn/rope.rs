@@ -175,6 +175,17 @@ impl<B: Backend> RopeTable<B> {
             deciding_len: config.deciding_len(seq_len),
         }
     }
+
+    /// The table of a decoder whose positions are no rotations: of one pair, which is turned by nothing.
+    /// Kernels read a table whatever the decoder is, and a finite number times one plus zero is itself.
+    pub(super) fn still(num_positions: usize, device: &B::Device) -> Self {
+        let options = (device, DType::F32);
+        Self {
+            cos: Tensor::ones([num_positions, 1], options),
+            sin: Tensor::zeros([num_positions, 1], options),
+            deciding_len: 0,
+        }
+    }
 }
 
 #[cfg(test)]

@@ -15,7 +15,7 @@ use crate::models::{
     Family, ModelSource, ModelSpec, Processor, ProjectorConfig, VisionConfig, VisionLanguageModel,
     read_config,
 };
-use crate::nn::RopeScaling;
+use crate::nn::{Positions, RopeScaling};
 use crate::text::{ChatTemplate, ConversationTemplate, TEMPLATES, Tokenizer};
 use crate::weights::{Checkpoint, KeyMap, LoadReport, WeightOptions, load_module};
 
@@ -122,7 +122,9 @@ fn apply<B: VlmBackend>(
     device: &B::Device,
 ) -> Result<()> {
     let decoder = &mut spec.config.decoder;
-    decoder.rope.precision = options.rope_precision;
+    if let Positions::Rotary(rope) = &mut decoder.positions {
+        rope.precision = options.rope_precision;
+    }
     decoder.compute = options.compute.dtype();
     decoder.cache = options.cache.unwrap_or(options.compute).dtype();
     require_type::<B>(device, decoder.compute, "activations")?;
@@ -147,10 +149,14 @@ fn require_type<B: VlmBackend>(
 /// The context of the model, the part of it that its parameters pay for, or what is asked for.
 fn context_length(spec: &ModelSpec, options: &LoadOptions) -> Result<usize> {
     let config = &spec.config.decoder;
-    let stretch = match config.rope.scaling {
+    let scaling = config.positions.rope().map(|rope| &rope.scaling);
+    let stretch = match scaling {
         // These name the trained context and stretch it; the others name the stretched one.
-        RopeScaling::Linear { factor } | RopeScaling::Dynamic { factor, .. } => factor.max(1.0),
-        RopeScaling::Default | RopeScaling::Llama3 { .. } | RopeScaling::Factors(_) => 1.0,
+        Some(RopeScaling::Linear { factor } | RopeScaling::Dynamic { factor, .. }) => {
+            factor.max(1.0)
+        }
+        Some(RopeScaling::Default | RopeScaling::Llama3 { .. } | RopeScaling::Factors(_))
+        | None => 1.0,
     };
     let longest = (config.max_position_embeddings as f64 * stretch) as usize;
     let affordable = spec.config.affordable_context(options.size_allowance.0);

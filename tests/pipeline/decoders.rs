@@ -5,7 +5,7 @@ use burn::tensor::{DType, Tensor};
 use burn_vlm::kernels::{Activation, VlmBackend};
 use burn_vlm::nn::{
     Biases, CachePlace, LayerConfig, LlamaConfig, LlamaDecoder, LogitsFor, MlpKind, NormConfig,
-    NormKind, Residual, RopeConfig, RopePrecision, RopeScaling, SharedPrefix,
+    NormKind, Positions, Residual, RopeConfig, RopePrecision, RopeScaling, SharedPrefix,
 };
 
 use crate::decoding::assert_same_logits;
@@ -15,10 +15,20 @@ laws![
     token_by_token_equals_all_at_once_for_every_kind_of_layer,
     a_window_hides_what_lies_before_it_and_nothing_else,
     a_shared_prefix_equals_one_of_its_own,
+    a_learned_position_is_the_row_behind_the_offset_and_nothing_else,
 ];
 
 const VOCAB_SIZE: usize = 40;
 const TOKEN_IDS: [u32; 12] = [3, 17, 5, 5, 39, 0, 8, 21, 30, 2, 11, 7];
+
+fn rotary(rotary_dim: usize) -> Positions {
+    Positions::Rotary(RopeConfig {
+        rope_theta: 10_000.0,
+        rotary_dim,
+        scaling: RopeScaling::Default,
+        precision: RopePrecision::F32,
+    })
+}
 
 fn llama() -> LlamaConfig {
     LlamaConfig {
@@ -40,12 +50,7 @@ fn llama() -> LlamaConfig {
             sliding_window: None,
         },
         max_position_embeddings: 64,
-        rope: RopeConfig {
-            rope_theta: 10_000.0,
-            rotary_dim: 8,
-            scaling: RopeScaling::Default,
-            precision: RopePrecision::F32,
-        },
+        positions: rotary(8),
         tie_word_embeddings: false,
         compute: DType::F32,
         cache: DType::F32,
@@ -55,7 +60,7 @@ fn llama() -> LlamaConfig {
 /// GPT-NeoX: layer norms, both blocks beside each other, biases, and a part of each head rotated.
 fn gpt_neox() -> LlamaConfig {
     let mut config = llama();
-    config.rope.rotary_dim = 4;
+    config.positions = rotary(4);
     config.layer = LayerConfig {
         num_key_value_heads: 4,
         mlp: MlpKind::Plain(Activation::Gelu),
@@ -71,6 +76,15 @@ fn gpt_neox() -> LlamaConfig {
         },
         ..config.layer
     };
+    config
+}
+
+/// OPT: as GPT-NeoX, one block behind the other, a rectifier between its matrices, and no rotation.
+fn opt() -> LlamaConfig {
+    let mut config = gpt_neox();
+    config.positions = Positions::Learned { offset: 2 };
+    config.layer.residual = Residual::Sequential;
+    config.layer.mlp = MlpKind::Plain(Activation::Relu);
     config
 }
 
@@ -101,6 +115,7 @@ fn token_by_token_equals_all_at_once_for_every_kind_of_layer<B: VlmBackend>() ->
     let kinds = [
         ("llama", llama()),
         ("gpt-neox", gpt_neox()),
+        ("opt", opt()),
         ("a window of 5", windowed(2, 5)),
         ("a window of 100", windowed(2, 100)),
     ];
@@ -147,7 +162,7 @@ fn a_window_hides_what_lies_before_it_and_nothing_else<B: VlmBackend>() -> Resul
 
 fn a_shared_prefix_equals_one_of_its_own<B: VlmBackend>() -> Result<()> {
     const SHARED: usize = 5;
-    for config in [llama(), gpt_neox(), windowed(2, 4)] {
+    for config in [llama(), gpt_neox(), opt(), windowed(2, 4)] {
         let decoder = random::<B>(&config);
         let expected = whole(&decoder, &TOKEN_IDS)?;
         let mut cache = decoder.new_cache(3, TOKEN_IDS.len(), &Default::default());
@@ -173,6 +188,35 @@ fn a_shared_prefix_equals_one_of_its_own<B: VlmBackend>() -> Result<()> {
         let logits = values(decoder.decode(embeds, &mut cache, &[stepwise])?)?;
         let of_last = &expected[(TOKEN_IDS.len() - 1) * VOCAB_SIZE..];
         assert_same_logits("a step", &logits, of_last, VOCAB_SIZE);
+    }
+    Ok(())
+}
+
+fn a_learned_position_is_the_row_behind_the_offset_and_nothing_else<B: VlmBackend>() -> Result<()> {
+    const POSITION: usize = 4;
+    let Positions::Learned { offset } = opt().positions else {
+        anyhow::bail!("its positions are learned");
+    };
+    let decoder = random::<B>(&opt());
+    let expected = whole(&decoder, &TOKEN_IDS)?;
+    for changed in [0, POSITION, offset + POSITION, offset + TOKEN_IDS.len()] {
+        let mut decoder = decoder.clone();
+        let positions = decoder.embed_positions.as_mut().context("a table")?;
+        positions.weight = positions.weight.clone().map(|table| {
+            let row = table.clone().slice_dim(0, changed..changed + 1);
+            let [_, width] = table.dims();
+            table.slice_assign([changed..changed + 1, 0..width], row + 1.0)
+        });
+        let logits = whole(&decoder, &TOKEN_IDS)?;
+        let rows = logits.chunks(VOCAB_SIZE).zip(expected.chunks(VOCAB_SIZE));
+        let first = rows.map(|(found, expected)| found != expected);
+        let first = first
+            .collect::<Vec<_>>()
+            .iter()
+            .position(|differs| *differs);
+        let position = changed.checked_sub(offset);
+        let position = position.filter(|position| *position < TOKEN_IDS.len());
+        assert_eq!(first, position, "row {changed} of the table");
     }
     Ok(())
 }

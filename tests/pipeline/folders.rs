@@ -5,7 +5,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 use burn_vlm::kernels::VlmBackend;
-use burn_vlm::nn::{MlpKind, VisualEncoderConfig};
+use burn_vlm::nn::{MlpKind, RopeConfig, VisualEncoderConfig};
 use burn_vlm::{
     AskRequest, CheckpointError, ConfigError, Error, FolderLinks, LoadOptions, ModelConfig,
     ModelSpec, MultimodalPipeline, Strictness, VisionConfig,
@@ -352,6 +352,10 @@ fn a_folder_that_says_nothing_of_pictures_is_refused_where_its_models_differ<B: 
     Ok(())
 }
 
+fn rope(config: &ModelConfig) -> Result<&RopeConfig> {
+    config.decoder.positions.rope().context("it is rotated")
+}
+
 #[test]
 fn of_two_spellings_of_a_setting_the_one_of_transformers_counts() -> Result<()> {
     let folder = tempfile::tempdir()?;
@@ -363,13 +367,13 @@ fn of_two_spellings_of_a_setting_the_one_of_transformers_counts() -> Result<()> 
     let theta = json!({"rope_type": "default", "rope_theta": 5.0});
     let old = read(json!({"model_type": "llama", "rope_scaling": linear}))?;
     let both = json!({"model_type": "llama", "rope_scaling": linear, "rope_parameters": theta});
-    assert_eq!(read(both)?.decoder.rope, old.decoder.rope);
+    assert_eq!(read(both)?.decoder.positions, old.decoder.positions);
     let new = read(json!({"model_type": "llama", "rope_parameters": theta}))?;
-    assert_eq!(new.decoder.rope.rope_theta, 5.0);
+    assert_eq!(rope(&new)?.rope_theta, 5.0);
     let empty = json!({
         "model_type": "llama", "rope_scaling": {}, "rope_parameters": theta, "rope_theta": 7.0
     });
-    assert_eq!(read(empty)?.decoder.rope, new.decoder.rope);
+    assert_eq!(read(empty)?.decoder.positions, new.decoder.positions);
 
     let llama3 = |inner: usize| {
         json!({
@@ -381,7 +385,7 @@ fn of_two_spellings_of_a_setting_the_one_of_transformers_counts() -> Result<()> 
     let outer = json!({
         "model_type": "llama", "rope_scaling": llama3(512), "original_max_position_embeddings": 64
     });
-    assert_eq!(read(outer)?.decoder.rope, inner.decoder.rope);
+    assert_eq!(read(outer)?.decoder.positions, inner.decoder.positions);
 
     let image_token = |config: serde_json::Value| {
         let vision = read(config)?.vision;
@@ -396,7 +400,8 @@ fn of_two_spellings_of_a_setting_the_one_of_transformers_counts() -> Result<()> 
     assert_eq!(image_token(json!({"model_type": "llava"}))?, Some(32_000));
 
     let neox = |config: serde_json::Value| {
-        let rope = read(config)?.decoder.rope;
+        let config = read(config)?;
+        let rope = rope(&config)?;
         anyhow::Ok((rope.rope_theta, rope.rotary_dim))
     };
     // GPT-NeoX knows other names than Llama outside of its parameters.
@@ -446,7 +451,7 @@ fn what_a_configuration_does_not_say_is_as_in_its_class() -> Result<()> {
         [layer.intermediate_size, decoder.max_position_embeddings],
         [11_008, 2048]
     );
-    assert_eq!((layer.norm.epsilon, decoder.rope.rope_theta), (1e-6, 1e4));
+    assert_eq!((layer.norm.epsilon, rope(&llama)?.rope_theta), (1e-6, 1e4));
     assert_eq!(
         (decoder.tie_word_embeddings, llama.eos_token_ids),
         (false, vec![2])

@@ -18,14 +18,26 @@ pub struct LlamaConfig {
     pub layer: LayerConfig,
     /// Tokens that the checkpoint says it can hold.
     pub max_position_embeddings: usize,
-    /// Rotary positions.
-    pub rope: RopeConfig,
+    /// How it knows where a token stands.
+    pub positions: Positions,
     /// Whether the head is the embedding table.
     pub tie_word_embeddings: bool,
     /// What activations are computed in; sums, norms, rotations and logits are f32 whatever it is.
     pub compute: DType,
     /// What keys and values are kept in.
     pub cache: DType,
+}
+
+/// How a decoder knows where a token stands.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Positions {
+    /// Queries and keys are rotated: Llama and its like, GPT-NeoX.
+    Rotary(RopeConfig),
+    /// A learned row is added to what the first layer reads: OPT.
+    Learned {
+        /// Rows of the table in front of the one of the first token.
+        offset: usize,
+    },
 }
 
 /// One layer of a decoder: families differ by these values and not by their code.
@@ -56,7 +68,7 @@ pub struct LayerConfig {
 pub enum MlpKind {
     /// `down(silu(gate(x)) * up(x))` (Shazeer 2020): Llama and its like.
     Gated,
-    /// `fc2(activation(fc1(x)))`: GPT-NeoX.
+    /// `fc2(activation(fc1(x)))`: GPT-NeoX, OPT.
     Plain(Activation),
 }
 
@@ -88,8 +100,18 @@ impl LlamaConfig {
             num_layers: self.num_hidden_layers,
             num_kv_heads: self.layer.num_key_value_heads,
             head_dim: self.layer.head_dim,
-            rope: self.rope.clone(),
+            rope: self.positions.rope().cloned(),
             dtype: self.cache,
+        }
+    }
+}
+
+impl Positions {
+    /// The rotations; `None` where nothing is rotated.
+    pub fn rope(&self) -> Option<&RopeConfig> {
+        match self {
+            Self::Rotary(rope) => Some(rope),
+            Self::Learned { .. } => None,
         }
     }
 }

@@ -1,13 +1,14 @@
 //! The Llama decoder (Touvron et al. 2023) and everything that differs from it by data: Vicuna, Alpaca,
-//! KoVicuna, Llama 2 and 3, SmolLM2.
+//! KoVicuna, Llama 2 and 3, SmolLM2, Mistral, GPT-NeoX, OPT.
 
 use std::collections::BTreeMap;
 
 use burn::module::Module;
 use burn::tensor::{DType, Tensor, backend::Backend};
 
-use super::config::LlamaConfig;
+use super::config::{LlamaConfig, Positions};
 use super::layer::DecoderLayer;
+use super::positions::LearnedPositions;
 use crate::kernels::{self, Activation, SplicedRows, TokenIdsTensor, VlmBackend};
 use crate::nn::attention::Step;
 use crate::nn::cache::{CacheFull, CachePlace, KvCache};
@@ -27,8 +28,8 @@ use crate::nn::norm::Norm;
 /// use burn::tensor::DType;
 /// use burn_vlm::backend::Cpu;
 /// use burn_vlm::nn::{
-///     Biases, LayerConfig, LlamaConfig, LogitsFor, MlpKind, NormConfig, NormKind, Residual,
-///     RopeConfig, RopePrecision, RopeScaling,
+///     Biases, LayerConfig, LlamaConfig, LogitsFor, MlpKind, NormConfig, NormKind, Positions,
+///     Residual, RopeConfig, RopePrecision, RopeScaling,
 /// };
 ///
 /// let config = LlamaConfig {
@@ -47,12 +48,12 @@ use crate::nn::norm::Norm;
 ///         sliding_window: None,
 ///     },
 ///     max_position_embeddings: 64,
-///     rope: RopeConfig {
+///     positions: Positions::Rotary(RopeConfig {
 ///         rope_theta: 10_000.0,
 ///         rotary_dim: 4,
 ///         scaling: RopeScaling::Default,
 ///         precision: RopePrecision::F32,
-///     },
+///     }),
 ///     tie_word_embeddings: true,
 ///     compute: DType::F32,
 ///     cache: DType::F32,
@@ -71,6 +72,8 @@ use crate::nn::norm::Norm;
 pub struct LlamaDecoder<B: Backend> {
     /// Token embeddings.
     pub embed_tokens: Embedding<B>,
+    /// Learned positions; `None` where positions are rotations.
+    pub embed_positions: Option<LearnedPositions<B>>,
     /// The layers, first to last.
     pub layers: Vec<DecoderLayer<B>>,
     /// Before the head.
@@ -99,10 +102,23 @@ impl LlamaConfig {
         let head = || Linear::new(self.hidden_size, self.vocab_size, device);
         LlamaDecoder {
             embed_tokens: Embedding::new(self.vocab_size, self.hidden_size, device),
+            embed_positions: self.learned_positions(device),
             layers: layers.collect(),
             norm: self.layer.norm.init(self.hidden_size, device),
             lm_head: (!self.tie_word_embeddings).then(head),
             config: self.clone(),
+        }
+    }
+
+    fn learned_positions<B: Backend>(&self, device: &B::Device) -> Option<LearnedPositions<B>> {
+        match self.positions {
+            Positions::Rotary(_) => None,
+            Positions::Learned { offset } => Some(LearnedPositions::new(
+                offset,
+                self.max_position_embeddings,
+                self.hidden_size,
+                device,
+            )),
         }
     }
 }
@@ -136,7 +152,8 @@ impl<B: VlmBackend> LlamaDecoder<B> {
         KvCache::new(self.config.cache_shape(), num_slots, capacity, device)
     }
 
-    /// The rows that the layers read: those of `token_ids`, with those of `images` in their places.
+    /// The rows of `token_ids`, with those of `images` in their places; learned positions are added when
+    /// they are read.
     ///
     /// # Shapes
     /// - `token_ids`: `[num_tokens]`, on the host or on the device
@@ -168,7 +185,8 @@ impl<B: VlmBackend> LlamaDecoder<B> {
     /// If the slot has no room for them; nothing is written then.
     ///
     /// # Panics
-    /// If `embeds` is empty or not of this width, or there is no such slot.
+    /// If `embeds` is empty or not of this width, there is no such slot, or positions are learned and it
+    /// goes behind the last one.
     pub fn prefill(
         &self,
         embeds: Tensor<B, 2>,
@@ -195,7 +213,8 @@ impl<B: VlmBackend> LlamaDecoder<B> {
     /// If a slot has no room for it; nothing is written then.
     ///
     /// # Panics
-    /// If a slot is named twice or does not exist, or the shapes do not fit.
+    /// If a slot is named twice or does not exist, the shapes do not fit, or positions are learned and a
+    /// token stands behind the last one.
     pub fn decode(
         &self,
         embeds: Tensor<B, 2>,
@@ -217,7 +236,13 @@ impl<B: VlmBackend> LlamaDecoder<B> {
         seq_len: usize,
     ) -> Result<Tensor<B, 2>, CacheFull> {
         let rows = cache.rows(places, seq_len, self.config.layer.sliding_window)?;
-        let mut hidden = embeds;
+        let mut hidden = match &self.embed_positions {
+            Some(positions) => {
+                let dtype = embeds.dtype();
+                embeds + positions.forward(rows.writes.writes(), seq_len, dtype)
+            }
+            None => embeds,
+        };
         for (index, layer) in self.layers.iter().enumerate() {
             let step = Step {
                 layer: index,

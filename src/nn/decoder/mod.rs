@@ -3,7 +3,9 @@
 mod config;
 mod layer;
 mod llama;
+mod positions;
 
-pub use config::{Biases, LayerConfig, LlamaConfig, MlpKind, Residual};
+pub use config::{Biases, LayerConfig, LlamaConfig, MlpKind, Positions, Residual};
 pub use layer::DecoderLayer;
 pub use llama::{LlamaDecoder, LogitsFor};
+pub use positions::LearnedPositions;

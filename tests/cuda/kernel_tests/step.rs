@@ -4,7 +4,7 @@ use burn::tensor::DType;
 use burn_vlm::kernels;
 use burn_vlm::nn::{
     Biases, LayerConfig, LlamaConfig, LlamaDecoder, LogitsFor, MlpKind, NormConfig, NormKind,
-    Residual, RopeConfig, RopePrecision, RopeScaling,
+    Positions, Residual, RopeConfig, RopePrecision, RopeScaling,
 };
 
 use crate::device::{DryBackend, DryCuda, Traffic};
@@ -38,12 +38,12 @@ fn decoder(num_hidden_layers: usize, device: &DryCuda) -> LlamaDecoder<DryBacken
             sliding_window: None,
         },
         max_position_embeddings: 256,
-        rope: RopeConfig {
+        positions: Positions::Rotary(RopeConfig {
             rope_theta: 10_000.0,
             rotary_dim: 16,
             scaling: RopeScaling::Default,
             precision: RopePrecision::F32,
-        },
+        }),
         tie_word_embeddings: false,
         compute: DType::F32,
         cache: DType::F16,
