@@ -6,12 +6,17 @@ use super::fields::Fields;
 use super::vision_fields::{
     MAX_IMAGE_SIZE, MAX_LAYERS, MAX_WIDTH, require_even_heads, require_patches,
 };
+use super::{ProjectorConfig, VisionConfig};
 use crate::error::Result;
-use crate::nn::{Activation, EvaVisionConfig, FeatureSelect, QFormerConfig, QFormerTextConfig};
+use crate::nn::{
+    Activation, EvaVisionConfig, FeatureSelect, QFormerConfig, QFormerTextConfig,
+    VisualEncoderConfig,
+};
 use crate::weights::{KeyPattern, KeyRule};
 
 /// Most learned queries.
 const MAX_QUERIES: usize = 1 << 12;
+const MAX_TOKEN_ID: usize = 1 << 22;
 
 /// EVA's names in its own file, behind `visual_encoder.`.
 pub(super) const EVA_KEYS: &[KeyRule] = &[
@@ -88,6 +93,24 @@ pub(super) const QFORMER_KEYS: &[KeyRule] = &[
     ),
 ];
 
+/// Hugging Face's names of all but the decoder; those of the Q-Former's parts become BERT's, which
+/// [`QFORMER_KEYS`] knows.
+pub(super) const HUGGING_FACE_KEYS: &[KeyRule] = &[
+    KeyRule::reshape_suffix("patch_embedding.weight"),
+    KeyRule::rename_prefix("vision_model.embeddings.", "visual_encoder."),
+    KeyRule::rename_prefix("vision_model.encoder.", "visual_encoder."),
+    KeyRule::rename_prefix("vision_model.", "visual_encoder."),
+    KeyRule::rename_part(".self_attn.qkv.", ".self_attn.qkv_proj."),
+    KeyRule::rename_part(".self_attn.projection.", ".self_attn.out_proj."),
+    // InstructBLIP's, and BLIP-2's.
+    KeyRule::rename_prefix("qformer.embeddings.layernorm.", "projector.layernorm."),
+    KeyRule::rename_prefix("qformer.layernorm.", "projector.layernorm."),
+    KeyRule::rename_prefix("qformer.", "Qformer.bert."),
+    KeyRule::rename_part(".attention.attention.", ".attention.self."),
+    KeyRule::rename_part(".crossattention.attention.", ".crossattention.self."),
+    KeyRule::rename_prefix("language_projection.", "projector.linear."),
+];
+
 /// Leaves out what begins with `part` and one of `layers`.
 pub(super) fn without_layers(
     part: &str,
@@ -97,6 +120,34 @@ pub(super) fn without_layers(
     layers.map(move |layer| {
         let name = format!("{part}{layer}.{behind}");
         KeyRule::Ignore(KeyPattern::Prefix(Cow::Owned(name)))
+    })
+}
+
+/// The way of a picture as Hugging Face's classes of BLIP-2 and InstructBLIP have it, to a decoder of
+/// `hidden_size`; `question` is what the Q-Former reads that with, where it does.
+pub(super) fn hugging_face_vision(
+    fields: &Fields<'_>,
+    hidden_size: usize,
+    question: Option<QFormerTextConfig>,
+) -> Result<VisionConfig> {
+    let vision = fields.object_or_empty("vision_config")?;
+    vision.choice("hidden_act", (), &[("gelu", ())])?;
+    let epsilon = vision.number("layer_norm_eps", 0.0..=1.0)?.unwrap_or(1e-6);
+    let sizes = [image_size(&vision, "image_size", 224)?; 2];
+    let encoder = eva_config(&vision, sizes, epsilon, FeatureSelect::ClassAndPatches)?;
+    let q_former = fields.object_or_empty("qformer_config")?;
+    q_former.choice("hidden_act", (), &[("gelu", ())])?;
+    let queries = num_query_tokens(fields, "num_query_tokens")?;
+    let mut projector = qformer_config(&q_former, &encoder, queries, hidden_size)?;
+    projector.text = question;
+    let image_token = fields.spelling("image_token_id", "image_token_index");
+    let image_token = fields.count(image_token, 0..=MAX_TOKEN_ID)?;
+    Ok(VisionConfig {
+        encoder: VisualEncoderConfig::Eva(encoder),
+        projector: ProjectorConfig::QFormer(projector),
+        image_token_id: image_token
+            .map(|id| u32::try_from(id).expect("the range was checked above")),
+        image_grid_pinpoints: Vec::new(),
     })
 }
 

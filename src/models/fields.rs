@@ -261,4 +261,5 @@ pub(super) const ACTIVATIONS: &[(&str, Activation)] = &[
     ("gelu_fast", Activation::GeluTanh),
     ("gelu_pytorch_tanh", Activation::GeluTanh),
     ("quick_gelu", Activation::QuickGelu),
+    ("relu", Activation::Relu),
 ];

@@ -1,14 +1,11 @@
 //! InstructBLIP (Dai et al. 2023) over Vicuna as Hugging Face stores it: EVA-CLIP, a Q-Former that reads
 //! the question, one linear layer, Llama.
 
-use super::blip::{
-    QFORMER_KEYS, eva_config, image_size, num_query_tokens, qformer_config, qformer_text_config,
-};
+use super::blip::{HUGGING_FACE_KEYS, QFORMER_KEYS, hugging_face_vision, qformer_text_config};
 use super::fields::Fields;
 use super::llama::{GATE_UP, QKV, decoder_config, eos_token_ids};
-use super::{Family, ModelConfig, ProjectorConfig, VisionConfig, image_layout};
+use super::{Family, ModelConfig, image_layout};
 use crate::error::{ConfigError, Result};
-use crate::nn::{FeatureSelect, VisualEncoderConfig};
 use crate::text::Bos;
 use crate::weights::{KeyMap, KeyRule};
 
@@ -25,27 +22,14 @@ pub(super) const FAMILY: Family = Family {
     parse,
 };
 
-/// To BERT's names of the Q-Former's parts, which [`QFORMER_KEYS`] knows.
+/// The decoder's.
 const KEYS: &[KeyRule] = &[
     KeyRule::ignore_suffix("rotary_emb.inv_freq"),
-    KeyRule::reshape_suffix("patch_embedding.weight"),
-    KeyRule::rename_prefix("vision_model.embeddings.", "visual_encoder."),
-    KeyRule::rename_prefix("vision_model.encoder.", "visual_encoder."),
-    KeyRule::rename_prefix("vision_model.", "visual_encoder."),
-    KeyRule::rename_part(".self_attn.qkv.", ".self_attn.qkv_proj."),
-    KeyRule::rename_part(".self_attn.projection.", ".self_attn.out_proj."),
-    KeyRule::rename_prefix("qformer.embeddings.layernorm.", "projector.layernorm."),
-    KeyRule::rename_prefix("qformer.", "Qformer.bert."),
-    KeyRule::rename_part(".attention.attention.", ".attention.self."),
-    KeyRule::rename_part(".crossattention.attention.", ".crossattention.self."),
-    KeyRule::rename_prefix("language_projection.", "projector.linear."),
     KeyRule::rename_prefix("language_model.model.", "decoder."),
     KeyRule::rename_prefix("language_model.lm_head.", "decoder.lm_head."),
     QKV,
     GATE_UP,
 ];
-
-const MAX_TOKEN_ID: usize = 1 << 22;
 
 fn parse(fields: &Fields<'_>) -> Result<ModelConfig> {
     // Without one, the class has a decoder of another kind.
@@ -55,26 +39,15 @@ fn parse(fields: &Fields<'_>) -> Result<ModelConfig> {
     let text = fields.object("text_config")?.ok_or_else(missing)?;
     text.choice("model_type", (), &[("llama", ())])?;
     let decoder = decoder_config(&text)?;
-    let vision = fields.object_or_empty("vision_config")?;
-    vision.choice("hidden_act", (), &[("gelu", ())])?;
-    let epsilon = vision.number("layer_norm_eps", 0.0..=1.0)?.unwrap_or(1e-6);
-    let sizes = [image_size(&vision, "image_size", 224)?; 2];
-    let encoder = eva_config(&vision, sizes, epsilon, FeatureSelect::ClassAndPatches)?;
-    let q_former = fields.object_or_empty("qformer_config")?;
-    q_former.choice("hidden_act", (), &[("gelu", ())])?;
-    let queries = num_query_tokens(fields, "num_query_tokens")?;
-    let mut projector = qformer_config(&q_former, &encoder, queries, decoder.hidden_size)?;
-    projector.text = Some(qformer_text_config(&q_former)?);
-    let image_token = fields.count("image_token_index", 0..=MAX_TOKEN_ID)?;
-    let image_token = image_token.map(|id| u32::try_from(id).expect("the range was checked above"));
+    let question = qformer_text_config(&fields.object_or_empty("qformer_config")?)?;
+    let key_map = KeyMap::new(KEYS).with_all(HUGGING_FACE_KEYS.iter().cloned());
     Ok(ModelConfig {
-        key_map: KeyMap::new(KEYS).with_all(QFORMER_KEYS.iter().cloned()),
-        vision: Some(VisionConfig {
-            encoder: VisualEncoderConfig::Eva(encoder),
-            projector: ProjectorConfig::QFormer(projector),
-            image_token_id: image_token,
-            image_grid_pinpoints: Vec::new(),
-        }),
+        key_map: key_map.with_all(QFORMER_KEYS.iter().cloned()),
+        vision: Some(hugging_face_vision(
+            fields,
+            decoder.hidden_size,
+            Some(question),
+        )?),
         decoder,
         eos_token_ids: eos_token_ids(&text)?,
     })

@@ -5,6 +5,7 @@
 //! by walking the register, and [`VisionLanguageModel`] is what a configuration builds.
 
 mod blip;
+mod blip2;
 mod cost;
 mod fields;
 mod generation_config;
@@ -29,6 +30,7 @@ mod mistral;
 mod model_file;
 mod model_files;
 mod model_source;
+mod opt;
 mod project;
 mod resemblance;
 mod spec;
@@ -68,6 +70,7 @@ pub const FAMILIES: &[Family] = &[
     minigpt4::OVER_LLAMA_2,
     minigpt_v2::FAMILY,
     instructblip::FAMILY,
+    blip2::FAMILY,
     idefics3::FAMILY,
     idefics3::SMOLVLM,
 ];

@@ -35,6 +35,16 @@ const SIGNS: &[(&str, &str, &str)] = &[
     ),
     ("llama_proj.", "MiniGPT-4", "minigpt4"),
     (
+        "language_model.encoder.block.",
+        "BLIP-2 or InstructBLIP over T5, whose decoder reads an encoder",
+        "blip-2",
+    ),
+    (
+        "language_model.model.decoder.embed_positions.",
+        "BLIP-2 over OPT",
+        "blip-2",
+    ),
+    (
         "Qformer.bert.",
         "BLIP-2 or InstructBLIP in the layout of its authors",
         "instructblip",
@@ -58,6 +68,11 @@ const SIGNS: &[(&str, &str, &str)] = &[
     (".mlp.experts.", "a decoder with experts", "llama"),
     ("blk.0.attn_q.", "a decoder in GGUF", "llama"),
     ("layers.0.attention.wq.", "Llama in Meta's layout", "llama"),
+    (
+        "decoder.embed_positions.",
+        "a decoder of OPT's kind",
+        "blip-2",
+    ),
     (
         "layers.0.self_attn.q_norm.",
         "a decoder that norms queries and keys, as Qwen3",

@@ -244,6 +244,15 @@ pub const TEMPLATES: &[ConversationTemplate] = &[
         image_border: ImageBorder::Cut,
         ..PLAIN
     },
+    // As BLIP-2's authors ask it, in turns too.
+    ConversationTemplate {
+        name: "blip2",
+        aliases: &["blip-2"],
+        user: around("Question: ", " "),
+        assistant: around("Answer: ", ". "),
+        generation_prompt: "Answer:",
+        ..PLAIN
+    },
     ConversationTemplate {
         name: "minigpt_v2",
         user: around("{bos}[INST] ", " [/INST]"),

@@ -29,9 +29,10 @@ const TRUSTED_FILES: [&str; 5] = ["llava", "llava_next", "mistral", "smolvlm", "
 /// The type of model whose tokenizer is [`TokenizerClass::GptNeoX`] where no class is named.
 const GPT_NEOX: &str = "gpt_neox";
 
-/// The type of model whose tokenizer is [`TokenizerClass::Gpt2`] where no class is named. A
-/// `tokenizer.json` says itself what it is: the models of this type that are over Vicuna have its.
-const GPT2_MODEL: &str = "instructblip";
+/// The types of models whose tokenizer is [`TokenizerClass::Gpt2`] where no class is named. A
+/// `tokenizer.json` says itself what it is: the models of the former type that are over Vicuna have
+/// its.
+const GPT2_MODELS: [&str; 2] = ["instructblip", "blip-2"];
 
 /// A class that builds its tokenizer anew.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -101,7 +102,8 @@ impl TokenizerClass {
         model: &Map<String, Value>,
     ) -> Option<Self> {
         let is_unnamed = named_class(tokenizer, model).is_none();
-        match is_unnamed && text(model, "model_type") == Some(GPT2_MODEL) {
+        let model_type = text(model, "model_type").unwrap_or_default();
+        match is_unnamed && GPT2_MODELS.contains(&model_type) {
             true => Some(Self::Gpt2 {
                 adds_space: tokenizer.get("add_prefix_space").is_some_and(is_true),
             }),

@@ -288,6 +288,40 @@ fn decoders<B: VlmBackend>() -> Vec<Case> {
             Error::Config(ConfigError::OutOfRange { .. })
         ),
         case!(
+            "an OPT that norms behind its blocks",
+            "do_layer_norm_before",
+            |at| open_with_field::<B>(
+                "blip2",
+                at,
+                "/text_config/do_layer_norm_before",
+                json!(false)
+            ),
+            Error::Config(ConfigError::Unsupported { .. })
+        ),
+        case!(
+            "an OPT without its last norm",
+            "_remove_final_layer_norm",
+            |at| open_with_field::<B>(
+                "blip2",
+                at,
+                "/text_config/_remove_final_layer_norm",
+                json!(true)
+            ),
+            Error::Config(ConfigError::Unsupported { .. })
+        ),
+        case!(
+            "an OPT whose tokens are narrower than its layers",
+            "word_embed_proj_dim",
+            |at| open_with_field::<B>("blip2", at, "/text_config/word_embed_proj_dim", json!(24)),
+            Error::Config(ConfigError::Unsupported { .. })
+        ),
+        case!(
+            "a BLIP-2 over T5",
+            "a decoder that reads an encoder",
+            |at| open_with_field::<B>("blip2", at, "/text_config/model_type", json!("t5")),
+            Error::Config(ConfigError::Unsupported { .. })
+        ),
+        case!(
             "a flag that is a number",
             "tie_word_embeddings",
             |at| open_with_field::<B>(TEXT, at, "/tie_word_embeddings", json!(1)),

@@ -80,6 +80,7 @@ fn subjects() -> Vec<Subject> {
             30,
             settings("instructblip", &[".json"]),
         ),
+        ("blip2's settings", 20, settings("blip2", &[".json"])),
         ("gpt_neox's settings", 30, settings("gpt_neox", &[".json"])),
         (
             "tokenizers",

@@ -108,5 +108,12 @@ fn what_opening_refuses_is_a_problem_and_what_it_takes_is_none<B: VlmBackend>() 
         weights.write();
     })?;
     ensure!(taken.is_empty(), "{taken:?}");
+    let over_t5 = problems("blip2", |folder| {
+        edit_json(&folder.join("config.json"), |config| {
+            config["text_config"] = json!({"model_type": "t5"});
+        });
+    })?;
+    let is_told = |error: &Error| matches!(error, Error::Config(ConfigError::Unsupported { found, .. }) if found.starts_with("t5"));
+    ensure!(over_t5.iter().any(is_told), "{over_t5:?}");
     Ok(())
 }

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 use burn_vlm::kernels::VlmBackend;
-use burn_vlm::nn::{MlpKind, RopeConfig, VisualEncoderConfig};
+use burn_vlm::nn::{Activation, MlpKind, RopeConfig, VisualEncoderConfig};
 use burn_vlm::{
     AskRequest, CheckpointError, ConfigError, Error, FolderLinks, LoadOptions, ModelConfig,
     ModelSpec, MultimodalPipeline, Strictness, VisionConfig,
@@ -313,7 +313,15 @@ fn a_preparation_that_names_no_class_is_that_of_its_model<B: VlmBackend>() -> Re
         let request = AskRequest::new().image(picture(3)).user("What is this?");
         anyhow::Ok(pipeline.answer(&request.max_new_tokens(6))?.token_ids)
     };
-    for name in [LLAVA, "llava_next", "instructblip", "idefics3", "smolvlm"] {
+    let seeing = [
+        LLAVA,
+        "llava_next",
+        "instructblip",
+        "blip2",
+        "idefics3",
+        "smolvlm",
+    ];
+    for name in seeing {
         let folder = tempfile::tempdir()?;
         copy_model(name, folder.path());
         let named = seen(folder.path())?;
@@ -342,7 +350,7 @@ fn a_folder_that_says_nothing_of_pictures_is_refused_where_its_models_differ<B: 
     for name in [LLAVA, "llava_next"] {
         without(name)?.context(name)?;
     }
-    for name in ["instructblip", "idefics3", "smolvlm"] {
+    for name in ["instructblip", "blip2", "idefics3", "smolvlm"] {
         let refused = without(name)?;
         let Err(Error::Config(ConfigError::MissingFile { looked_for, .. })) = refused else {
             panic!("{name}: {refused:?}");
@@ -528,5 +536,25 @@ fn a_part_that_a_configuration_leaves_out_is_as_in_its_class() -> Result<()> {
     let absent = read(json!({"model_type": "instructblip", "text_config": llama}))?;
     let encoder = absent.vision.context("it sees")?.encoder;
     assert_eq!([encoder.image_size(), encoder.num_features()], [224, 257]);
+
+    let absent = read(json!({"model_type": "blip-2"}))?;
+    let named = json!({"model_type": "blip-2", "text_config": {"model_type": "opt"}});
+    assert_eq!(absent.decoder, read(named)?.decoder);
+    let decoder = &absent.decoder;
+    let sizes = [
+        decoder.vocab_size,
+        decoder.hidden_size,
+        decoder.num_hidden_layers,
+        decoder.layer.num_attention_heads,
+        decoder.layer.intermediate_size,
+        decoder.max_position_embeddings,
+    ];
+    assert_eq!(sizes, [50_272, 768, 12, 12, 3072, 2048]);
+    assert_eq!(decoder.layer.mlp, MlpKind::Plain(Activation::Relu));
+    assert_eq!(
+        (decoder.tie_word_embeddings, absent.eos_token_ids),
+        (true, vec![2])
+    );
+    assert_eq!(absent.vision.context("it sees")?.encoder, encoder);
     Ok(())
 }

@@ -111,6 +111,10 @@ fn every_template_writes_two_turns_as_its_models_were_trained() {
             format!("{minigpt4}<s>[INST] <Img>[0]</Img> q1 [/INST] a1<s>[INST] q2 [/INST] "),
         ),
         (
+            "blip2",
+            "Question: [0]q1 Answer: a1. Question: q2 Answer:".to_string(),
+        ),
+        (
             "minigpt_v2",
             "<s>[INST] <Img>[0]</Img> q1 [/INST]a1<s>[INST] q2 [/INST]".to_string(),
         ),
