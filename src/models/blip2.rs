@@ -38,12 +38,10 @@ fn parse(fields: &Fields<'_>) -> Result<ModelConfig> {
 /// Half of the published models are over FLAN-T5.
 fn require_opt(text: &Fields<'_>) -> Result<()> {
     const NAME: &str = "model_type";
-    match text.text(NAME)? {
-        None | Some("opt") => Ok(()),
-        Some("t5") => {
-            let found = "t5, a decoder that reads an encoder";
-            Err(text.unsupported(NAME, found, vec!["opt".to_string()]))
-        }
-        Some(found) => Err(text.unsupported(NAME, found, vec!["opt".to_string()])),
-    }
+    let found = match text.text(NAME)? {
+        None | Some("opt") => return Ok(()),
+        Some("t5") => "t5, a decoder that reads an encoder",
+        Some(found) => found,
+    };
+    Err(text.unsupported(NAME, found, vec!["opt".to_string()]))
 }
