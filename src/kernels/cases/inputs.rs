@@ -253,3 +253,39 @@ impl<'a, B: VlmBackend> Inputs<'a, B> {
         self.values(values, shape, dtype)
     }
 }
+
+#[cfg(all(test, feature = "flex"))]
+mod tests {
+    use burn_flex::Flex;
+
+    use super::*;
+    use crate::kernels::{layer_norm, rms_norm, swiglu, tensor};
+
+    /// Numbers that f32 rounds come out of the reference bodies as f64 has them.
+    #[test]
+    fn what_kernels_are_held_to_is_in_f64_on_a_device_that_has_it() {
+        let device = Default::default();
+        let inputs = Inputs::<Flex>::new(&device, Precision::exact(DType::F32));
+        assert_eq!(inputs.activation_dtype(), DType::F64);
+        let number = |values: Vec<f32>| {
+            let len = values.len();
+            inputs.values::<1>(values, [len], None)
+        };
+        let row = || primitive(tensor::<Flex, 1>(number(vec![1.0, 2.0])).reshape([1, 2]));
+        let check = |found: FloatTensor<Flex>, expected: f64| {
+            let found = tensor::<Flex, 2>(found).into_data();
+            let first: f64 = found.iter().next().expect("a number");
+            assert!((first - expected).abs() < 1e-15, "{first} {expected}");
+        };
+        let ones = || number(vec![1.0, 1.0]);
+        let rms = rms_norm::reference::run::<Flex>(row(), ones(), 0.0);
+        check(rms, 1.0 / 2.5f64.sqrt());
+        let zeros = number(vec![0.0, 0.0]);
+        let layer = layer_norm::reference::run::<Flex>(row(), ones(), zeros, 1.0);
+        check(layer, -0.5 / 1.25f64.sqrt());
+        check(
+            swiglu::reference::run::<Flex>(row()),
+            2.0 / (1.0 + (-1f64).exp()),
+        );
+    }
+}

@@ -49,11 +49,12 @@ impl<E: Element> Kernel for Block<'_, E> {
             return partial;
         }
         if self.has_panels {
-            // Large tiles of sums where there are registers for them.
+            let panels = Panels::new(simd, &self);
+            // The rows of a tile, as `tile_rows` has them.
             match S::REGISTERS {
-                32.. => Panels::new(simd, &self).attend::<S, 12>(simd, &mut partial),
-                16.. => Panels::new(simd, &self).attend::<S, 6>(simd, &mut partial),
-                _ => Panels::new(simd, &self).attend::<S, 3>(simd, &mut partial),
+                32.. => panels.attend::<S, 12>(simd, &mut partial),
+                16.. => panels.attend::<S, 6>(simd, &mut partial),
+                _ => panels.attend::<S, 3>(simd, &mut partial),
             }
             return partial;
         }

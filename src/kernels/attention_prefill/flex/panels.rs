@@ -9,7 +9,7 @@ use std::ops::Range;
 use super::block::{Block, Line, STRETCH, union, weigh};
 use super::partial::Partial;
 use crate::kernels::cpu::panel::{VECTORS, add_sums, pack, pack_tile, store_sums, sum_tile};
-use crate::kernels::cpu::{Buffer, Element, MatrixRows, Simd, StridedRows};
+use crate::kernels::cpu::{Buffer, Element, MAX_LANES, MatrixRows, Simd, StridedRows};
 
 /// Scores at hand: 256 KiB.
 const SCORES: usize = 64 << 10;
@@ -19,7 +19,7 @@ pub(super) struct Panels<'a, E> {
     block: &'a Block<'a, E>,
     /// From the first key to the last that a line sees.
     seen: Range<usize>,
-    /// Of each stretch that has a panel the first key, and the panel: `[head_dim, keys]`.
+    /// Of each stretch of keys a panel: `[head_dim, keys]`.
     keys: Buffer,
     /// Of each panel of columns: `[num_keys, columns]`.
     values: Buffer,
@@ -235,7 +235,7 @@ impl Columns<'_> {
             }
             return;
         }
-        let mut whole = [[0.0; VECTORS * crate::kernels::cpu::MAX_LANES]; ROWS];
+        let mut whole = [[0.0; VECTORS * MAX_LANES]; ROWS];
         for (sums, whole) in sums.iter().zip(&mut whole) {
             store_sums(simd, sums, whole);
         }
